@@ -1,0 +1,6 @@
+#include <gfs/base/version.h>
+
+const char *gfs_version(void)
+{
+    return GFS_VERSION;
+}
