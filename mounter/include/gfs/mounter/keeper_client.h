@@ -1,9 +1,9 @@
 /* Talking to fuse-keeper: plain blocking calls with a deadline, for the CSI plugin and the local
  * platform of the controller. Needs nothing but libc and lib/base.
  *
- * A call that runs into its deadline returns GFS_ETIMEOUT; the keeper goes on with what it does, and
- * repeating the same call joins it. When the keeper went away calls return GFS_EUNAVAIL: free the
- * client and connect again. Deadlines are absolute gfs_clock_mono() nanoseconds.
+ * A call that runs into its deadline returns GFS_ETIMEOUT; the keeper goes on with what it does,
+ * and repeating the same call joins it. When the keeper went away calls return GFS_EUNAVAIL: free
+ * the client and connect again. Deadlines are absolute gfs_clock_mono() nanoseconds.
  *
  * No call here touches the mount itself, so none can hang on a dead or slow file system.
  *
@@ -30,17 +30,17 @@ int gfs_keeper_client_connect(const char *socket_path, int64_t deadline,
 struct gfs_keeper_client *gfs_keeper_client_free(struct gfs_keeper_client *client);
 
 /* Mounts and starts the client; returns once it serves. The same spec again returns the mount there
- * is (after waiting for it if it is being made), another spec under the same id or another id at the
- * same mountpoint GFS_EEXIST. When the client cannot start, nothing stays mounted and `err` has the
- * client's own words. `log_fd` (-1: use spec->log_path) becomes the client's stdout and stderr; it
- * stays the caller's. `out_info` may be NULL; its texts live until the next call on `client`. */
+ * is (after waiting for it if it is being made), another spec under the same id or another id at
+ * the same mountpoint GFS_EEXIST. When the client cannot start, nothing stays mounted and `err` has
+ * the client's own words. `log_fd` (-1: use spec->log_path) becomes the client's stdout and stderr;
+ * it stays the caller's. `out_info` may be NULL; its texts live until the next call on `client`. */
 int gfs_keeper_client_mount(struct gfs_keeper_client *client, const struct gfs_keeper_spec *spec,
                             int log_fd, int64_t deadline, struct gfs_keeper_info *out_info,
                             struct gfs_err *err);
 
-/* Unmounts and stops the client; returns when both are gone (with GFS_KEEPER_LAZY: when the mount is
- * off the table). GFS_EPRECONDITION when busy and not lazy: nothing has changed then. GFS_ENOENT when
- * the keeper does not hold `id`. */
+/* Unmounts and stops the client; returns when both are gone (with GFS_KEEPER_LAZY: when the mount
+ * is off the table). GFS_EPRECONDITION when busy and not lazy: nothing has changed then. GFS_ENOENT
+ * when the keeper does not hold `id`. */
 int gfs_keeper_client_unmount(struct gfs_keeper_client *client, const char *id, uint32_t flags,
                               int64_t deadline, struct gfs_err *err);
 

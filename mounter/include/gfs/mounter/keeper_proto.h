@@ -7,13 +7,13 @@
  *   header  magic u32 "GFKP" | version u16 | type u16 | seq u32 | body length u32
  *   field   tag u16 | length u16 | value (u32, u64, NUL-terminated text, or nested fields)
  *
- * A reply has the request's type with GFS_KEEPER_REPLY set and the request's seq; its STATUS is 0 or
- * an error code of <gfs/base/err.h>, with TEXT. Unknown tags are skipped, so fields can be added
- * without a new version; a known tag of wrong length, a text without its NUL (or with two), a scalar
- * given twice, or more list items than the maximum make the whole message refused.
+ * A reply has the request's type with GFS_KEEPER_REPLY set and the request's seq; its STATUS is 0
+ * or an error code of <gfs/base/err.h>, with TEXT. Unknown tags are skipped, so fields can be added
+ * without a new version; a known tag of wrong length, a text without its NUL (or with two), a
+ * scalar given twice, or more list items than the maximum make the whole message refused.
  *
- * The first message of a connection is HELLO. A connection has one request in progress: the next one
- * is read after the reply to the last. File descriptors travel as SCM_RIGHTS, only where said.
+ * The first message of a connection is HELLO. A connection has one request in progress: the next
+ * one is read after the reply to the last. File descriptors travel as SCM_RIGHTS, only where said.
  *
  * Requests:
  *   HELLO    VERSION                     -> VERSION
@@ -86,13 +86,13 @@ enum gfs_keeper_state {
 
 /* One mount to hold. Texts are borrowed. Two specs are the same when all but log_path are. */
 struct gfs_keeper_spec {
-    const char *id;         /* e.g. "default-hbase"; the key */
-    const char *mountpoint; /* absolute, normalised, no symbolic links; created if missing */
-    const char *fstype;     /* "fuse.SUBTYPE", e.g. "fuse.goosefs-fuse" */
-    const char *source;     /* first column of the mount table */
-    uint32_t options;       /* enum gfs_keeper_option */
-    uint32_t max_read;      /* bytes, 0: the kernel's default */
-    uint32_t uid, gid;      /* what the client runs as; 0: root without any capability change */
+    const char *id;            /* e.g. "default-hbase"; the key */
+    const char *mountpoint;    /* absolute, normalised, no symbolic links; created if missing */
+    const char *fstype;        /* "fuse.SUBTYPE", e.g. "fuse.goosefs-fuse" */
+    const char *source;        /* first column of the mount table */
+    uint32_t options;          /* enum gfs_keeper_option */
+    uint32_t max_read;         /* bytes, 0: the kernel's default */
+    uint32_t uid, gid;         /* what the client runs as; 0: root without any capability change */
     uint32_t start_timeout_ms; /* from start to ready; 0: 30 s */
     uint32_t hang_timeout_ms;  /* no answer to a ping for so long: replaced; 0: never */
     const char *log_path;      /* appended to by the client's stdout and stderr; "": the keeper's */
@@ -146,9 +146,9 @@ bool gfs_keeper_msg_put_info(struct gfs_buf *out, const struct gfs_keeper_info *
 /* Completes the header. GFS_ERANGE when something did not fit. */
 int gfs_keeper_msg_end(struct gfs_buf *out);
 
-/* Decodes `len` bytes. GFS_EPROTO for anything malformed, GFS_EUNSUPPORTED for another version (type
- * and seq are then set, so that a reply can say so). `data` need not be aligned and must outlive
- * *out. Checks form only; gfs_keeper_spec_check checks meaning. */
+/* Decodes `len` bytes. GFS_EPROTO for anything malformed, GFS_EUNSUPPORTED for another version
+ * (type and seq are then set, so that a reply can say so). `data` need not be aligned and must
+ * outlive *out. Checks form only; gfs_keeper_spec_check checks meaning. */
 int gfs_keeper_msg_decode(const void *data, size_t len, struct gfs_keeper_msg *out,
                           struct gfs_err *err);
 

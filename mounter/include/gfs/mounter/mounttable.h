@@ -27,7 +27,7 @@ struct gfs_mounttable;
 struct gfs_mount_entry {
     int id, parent;
     unsigned dev_major, dev_minor; /* of a FUSE mount, minor = /sys/fs/fuse/connections/MINOR */
-    const char *root;              /* what of the file system is mounted here; "/" unless a bind of a part */
+    const char *root; /* what of the file system is mounted here; "/" unless a bind of a part */
     const char *target;
     const char *fstype;     /* "fuse.goosefs-fuse" */
     const char *source;     /* "" when none */
@@ -51,8 +51,8 @@ const struct gfs_mount_entry *gfs_mounttable_find(const struct gfs_mounttable *t
 /* How many mounts are stacked at exactly `target`. */
 size_t gfs_mounttable_depth(const struct gfs_mounttable *table, const char *target);
 
-/* Mounts at or below `prefix` (whole components: /a/b is not below /a/bc), newest first, which is an
- * order safe for unmounting. Stops when `each` returns false. */
+/* Mounts at or below `prefix` (whole components: /a/b is not below /a/bc), newest first, which is
+ * an order safe for unmounting. Stops when `each` returns false. */
 typedef bool (*gfs_mount_each_fn)(void *arg, const struct gfs_mount_entry *entry);
 void gfs_mounttable_below(const struct gfs_mounttable *table, const char *prefix,
                           gfs_mount_each_fn each, void *arg);
@@ -60,12 +60,12 @@ void gfs_mounttable_below(const struct gfs_mounttable *table, const char *prefix
 /* Reads the table and tells whether the top mount at `target` has `fstype` (NULL: any). */
 int gfs_mount_is_mounted(const char *target, const char *fstype, bool *out, struct gfs_err *err);
 
-struct gfs_mount_bind {
+struct gfs_bind {
     const char *source;   /* what to show: a mount root, or a directory or file below one */
     const char *target;   /* must exist, of the same kind (directory or file) */
     const char *sub_path; /* "" or a relative path below source; symbolic links and ".." that lead
-                             out of source are refused (openat2 RESOLVE_BENEATH); walking it asks the
-                             file system below, so only this can wait for it */
+                             out of source are refused (openat2 RESOLVE_BENEATH); walking it asks
+                             the file system below, so only this can wait for it */
     bool read_only;
     bool nosuid, nodev, noexec, noatime;
 };
@@ -74,7 +74,7 @@ struct gfs_mount_bind {
  * writable for a moment (open_tree, mount_setattr, move_mount; on kernels before 5.12 bind and
  * remount). GFS_ENOENT: source or target missing; GFS_ENOTDIR/GFS_EISDIR: kinds differ. Stacks on
  * what is at `target`: look first. */
-int gfs_mount_bind(const struct gfs_mount_bind *bind, struct gfs_err *err);
+int gfs_mount_bind(const struct gfs_bind *bind, struct gfs_err *err);
 
 enum gfs_unmount_flag {
     GFS_UNMOUNT_LAZY = 1u << 0, /* when busy: detach, so that the path is free at once */

@@ -1,8 +1,8 @@
 /* Between the keeper and the FUSE client it runs: inherited descriptors, the control socket's
  * messages, and the session memfd.
  *
- * The client is exec'ed with these descriptors (and 0 = /dev/null, 1 and 2 = its log), nothing else,
- * and with GFS_KEEPER_ENV=GFS_SESSION_VERSION in its environment:
+ * The client is exec'ed with these descriptors (and 0 = /dev/null, 1 and 2 = its log), nothing
+ * else, and with GFS_KEEPER_ENV=GFS_SESSION_VERSION in its environment:
  *
  *   3  control: SOCK_SEQPACKET, struct gfs_control_msg in both directions
  *   4  the mounted FUSE device, shared with the keeper and with the client's successors. Never
@@ -10,22 +10,22 @@
  *      a dead clone are lost.
  *   5  the session memfd, struct gfs_session, sealed against resizing
  *
- * Life of a mount. The keeper reads the kernel's INIT request into the memfd. Every client, the first
- * and each successor, feeds it to its FUSE library as the first request:
+ * Life of a mount. The keeper reads the kernel's INIT request into the memfd. Every client, the
+ * first and each successor, feeds it to its FUSE library as the first request:
  *
  *     init_state RECORDED:  the reply goes to the kernel, a copy to the memfd, then REPLIED. If the
  *                           kernel says ENOENT a predecessor died between the two: as REPLIED.
  *     init_state REPLIED:   the reply must be equal to the copy (what was negotiated is for ever; a
- *                           client that negotiates otherwise FAILs) and is dropped. Then requests the
- *                           predecessor took along are fetched again: FUSE_NOTIFY_RESEND.
+ *                           client that negotiates otherwise FAILs) and is dropped. Then requests
+ * the predecessor took along are fetched again: FUSE_NOTIFY_RESEND.
  *
- * Then it sends READY, and serves. If the keeper goes away (end of file on 3) the client goes on; if
- * the client goes away the keeper starts another. At unmount the device says ENODEV and the client
- * exits with status 0.
+ * Then it sends READY, and serves. If the keeper goes away (end of file on 3) the client goes on;
+ * if the client goes away the keeper starts another. At unmount the device says ENODEV and the
+ * client exits with status 0.
  *
- * Nothing in the memfd is trusted by the keeper but as a number to report: the client may be another
- * user. Fields after the first block are written by the client while the keeper reads them, each an
- * aligned word of its own (use __atomic builtins). */
+ * Nothing in the memfd is trusted by the keeper but as a number to report: the client may be
+ * another user. Fields after the first block are written by the client while the keeper reads them,
+ * each an aligned word of its own (use __atomic builtins). */
 #ifndef GFS_MOUNTER_SESSION_H
 #define GFS_MOUNTER_SESSION_H
 
@@ -51,22 +51,24 @@ enum gfs_session_init_state {
     GFS_SESSION_INIT_REPLIED = 2,
 };
 
-#define GFS_SESSION_INIT_MAX     512  /* bytes of an INIT request or reply; the protocol's are < 128 */
-#define GFS_SESSION_SLOTS        128  /* requests in progress: the most threads a client may have */
-#define GFS_SESSION_SLOT_SIZE    1024 /* bytes kept of a request: all of any a read-only mount sees */
+#define GFS_SESSION_INIT_MAX 512 /* bytes of an INIT request or reply; the protocol's are < 128 */
+#define GFS_SESSION_SLOTS    128 /* requests in progress: the most threads a client may have */
+#define GFS_SESSION_SLOT_SIZE                                                                      \
+    1024 /* bytes kept of a request: all of any a read-only mount sees                             \
+          */
 #define GFS_SESSION_BACKINGS_MAX 4096 /* inodes open in passthrough mode at once */
 
 /* A request between read(2) and the reply. On kernels without FUSE_NOTIFY_RESEND (before 6.9) the
  * successor executes these again: every operation of a read-only client may run twice. The kernel
- * copies the request straight into `data`; data's first word, the request's length, is zeroed before
- * each read and after each reply, so that a slot is either empty or complete. */
+ * copies the request straight into `data`; data's first word, the request's length, is zeroed
+ * before each read and after each reply, so that a slot is either empty or complete. */
 struct gfs_session_slot {
     unsigned char data[GFS_SESSION_SLOT_SIZE];
 };
 
-/* An inode that has files open in passthrough mode. All opens of an inode must name the same backing
- * id as long as one of them lives, over any number of clients; the keeper gives ids out and is the
- * only writer of ino and backing_id. */
+/* An inode that has files open in passthrough mode. All opens of an inode must name the same
+ * backing id as long as one of them lives, over any number of clients; the keeper gives ids out and
+ * is the only writer of ino and backing_id. */
 struct gfs_session_backing {
     uint64_t ino;        /* 0: free */
     uint32_t backing_id; /* of FUSE_DEV_IOC_BACKING_OPEN */
@@ -97,11 +99,11 @@ struct gfs_session {
 };
 
 enum gfs_control_type {
-    GFS_CONTROL_READY = 1,          /* client: the INIT exchange is done, requests are served */
-    GFS_CONTROL_FAIL = 2,           /* client: cannot start, `status` and `text` say why; it exits */
-    GFS_CONTROL_PING = 3,           /* keeper: answer with a PONG of the same `value` */
-    GFS_CONTROL_PONG = 4,           /* client */
-    GFS_CONTROL_BACKING_OPEN = 5,   /* client, with one fd: inode `value` is to be backed by it */
+    GFS_CONTROL_READY = 1,        /* client: the INIT exchange is done, requests are served */
+    GFS_CONTROL_FAIL = 2,         /* client: cannot start, `status` and `text` say why; it exits */
+    GFS_CONTROL_PING = 3,         /* keeper: answer with a PONG of the same `value` */
+    GFS_CONTROL_PONG = 4,         /* client */
+    GFS_CONTROL_BACKING_OPEN = 5, /* client, with one fd: inode `value` is to be backed by it */
     GFS_CONTROL_BACKING_OPENED = 6, /* keeper: inode `value`; `status` 0 and the id in `extra`, the
                                        one given before while the inode has opens; or an error */
     GFS_CONTROL_BACKING_CLOSE = 7,  /* client: the last passthrough open of inode `value` is gone */
