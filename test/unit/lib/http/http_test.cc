@@ -1,0 +1,176 @@
+#include <gfs/http/http.h>
+
+#include <curl/curl.h>
+#include <gtest/gtest.h>
+#include <string>
+
+namespace
+{
+size_t Collect(char *data, size_t size, size_t n, void *user)
+{
+    static_cast<std::string *>(user)->append(data, size * n);
+    return size * n;
+}
+
+struct Answer {
+    long status = 0;
+    std::string body;
+    std::string type;
+};
+
+class Http : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        http = gfs_http_new();
+        ASSERT_NE(nullptr, http);
+    }
+
+    void TearDown() override
+    {
+        gfs_http_free(http);
+    }
+
+    void Start()
+    {
+        struct gfs_err err = GFS_ERR_INIT;
+        ASSERT_EQ(GFS_OK, gfs_http_start(http, "127.0.0.1:0", &err)) << err.text;
+    }
+
+    Answer Get(const std::string &path, const char *method = "GET", const char *body = nullptr)
+    {
+        Answer a;
+        CURL *c = curl_easy_init();
+        std::string url = "http://127.0.0.1:" + std::to_string(gfs_http_port(http)) + path;
+        curl_easy_setopt(c, CURLOPT_URL, url.c_str());
+        curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, Collect);
+        curl_easy_setopt(c, CURLOPT_WRITEDATA, &a.body);
+        curl_easy_setopt(c, CURLOPT_TIMEOUT, 30L);
+        if (body != nullptr) {
+            curl_easy_setopt(c, CURLOPT_POSTFIELDS, body);
+        }
+        curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
+        curl_easy_perform(c);
+        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a.status);
+        char *type = nullptr;
+        curl_easy_getinfo(c, CURLINFO_CONTENT_TYPE, &type);
+        a.type = type != nullptr ? type : "";
+        curl_easy_cleanup(c);
+        return a;
+    }
+
+    struct gfs_http *http = nullptr;
+};
+
+void Echo(const struct gfs_http_request *request, struct gfs_http_response *response, void *user)
+{
+    const char *q = gfs_http_query(request, "q");
+    gfs_buf_printf(&response->body, "%s %s %s", static_cast<const char *>(user), request->path,
+                   q != nullptr ? q : "-");
+}
+
+void Flood(const struct gfs_http_request *, struct gfs_http_response *response, void *)
+{
+    std::string lots(GFS_HTTP_BODY_MAX, 'x');
+    gfs_buf_append(&response->body, lots.data(), lots.size());
+    gfs_buf_puts(&response->body, "x");
+}
+
+TEST_F(Http, RoutesAnswerTheirPathAndDirectoriesWhatIsBelow)
+{
+    char a[] = "a", b[] = "b";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/b/", Echo, b));
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/", Echo, a));
+    Start();
+    EXPECT_EQ("a /a 1 2", Get("/a?q=1%202").body);
+    EXPECT_EQ("b /b/c d -", Get("/b/c%20d").body);
+    EXPECT_EQ("a / -", Get("/").body);
+    EXPECT_EQ(404, Get("/ab").status);
+    EXPECT_EQ(404, Get("/nothing").status);
+}
+
+TEST_F(Http, OnlyReadingMethodsWithoutABody)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    EXPECT_EQ(405, Get("/a", "DELETE").status);
+    EXPECT_NE(200, Get("/a", "POST", "x=1").status);
+    EXPECT_EQ(200, Get("/a").status);
+}
+
+TEST_F(Http, MetricsAreServedInTheExpositionFormat)
+{
+    struct gfs_metrics *m = gfs_metrics_new();
+    gfs_metric_add(gfs_metrics_get(m, GFS_METRIC_COUNTER, "x_total", "", "X."), 3);
+    ASSERT_EQ(GFS_OK, gfs_http_route_metrics(http, m));
+    Start();
+    Answer a = Get("/metrics");
+    EXPECT_EQ("# HELP x_total X.\n# TYPE x_total counter\nx_total 3\n", a.body);
+    EXPECT_EQ("text/plain; version=0.0.4; charset=utf-8", a.type);
+    gfs_http_stop(http);
+    gfs_metrics_free(m);
+}
+
+TEST_F(Http, HealthSaysWhyItFails)
+{
+    bool healthy = true;
+    auto check = [](struct gfs_buf *reason, void *user) {
+        gfs_buf_puts(reason, "no leader\n");
+        return *static_cast<bool *>(user);
+    };
+    ASSERT_EQ(GFS_OK, gfs_http_route_health(http, "/healthz", check, &healthy));
+    Start();
+    EXPECT_EQ(200, Get("/healthz").status);
+    EXPECT_EQ("ok\n", Get("/healthz").body);
+    healthy = false;
+    EXPECT_EQ(503, Get("/healthz").status);
+    EXPECT_EQ("no leader\n", Get("/healthz").body);
+}
+
+TEST_F(Http, AnAnswerOverItsLimitIsAnErrorNotACutPage)
+{
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/flood", Flood, nullptr));
+    Start();
+    Answer a = Get("/flood");
+    EXPECT_EQ(500, a.status);
+    EXPECT_EQ("the answer is too large\n", a.body);
+}
+
+TEST_F(Http, APortInUseIsNamed)
+{
+    Start();
+    struct gfs_http *other = gfs_http_new();
+    std::string address = "127.0.0.1:" + std::to_string(gfs_http_port(http));
+    struct gfs_err err = GFS_ERR_INIT;
+    EXPECT_LT(gfs_http_start(other, address.c_str(), &err), 0);
+    EXPECT_NE(std::string::npos, std::string(err.text).find(address)) << err.text;
+    EXPECT_NE(std::string::npos, std::string(err.text).find("another process has the port"));
+    EXPECT_EQ(GFS_EINVAL, gfs_http_start(other, "nonsense", &err));
+    EXPECT_EQ(GFS_EINVAL, gfs_http_start(other, "name:1", &err));
+    gfs_http_free(other);
+}
+
+TEST_F(Http, ItStopsAndStartsAgain)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    for (int i = 0; i < 5; i++) {
+        Start();
+        EXPECT_EQ(200, Get("/a").status);
+        gfs_http_stop(http);
+        EXPECT_EQ(0, gfs_http_port(http));
+    }
+}
+
+TEST(HttpEscape, MarkupIsEscaped)
+{
+    struct gfs_buf b;
+    gfs_buf_init(&b, 100);
+    ASSERT_EQ(GFS_OK, gfs_http_escape(&b, "<a href=\"x\">&'</a>"));
+    EXPECT_STREQ("&lt;a href=&quot;x&quot;&gt;&amp;&#39;&lt;/a&gt;", gfs_buf_str(&b));
+    gfs_buf_fini(&b);
+}
+} // namespace
