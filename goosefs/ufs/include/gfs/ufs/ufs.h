@@ -10,7 +10,7 @@
  * size. An index page shows dates to the minute in a time zone it does not name, so what comes from
  * a row alone is a version_exact = false: good enough to see that nothing changed
  * (gfs_ufs_stat_same), and accepted by gfs_ufs_read within what the row tells, but call
- * gfs_ufs_stat for the exact one before handing a version to readers. */
+ * gfs_ufs_stat_path for the exact one before handing a version to readers. */
 #ifndef GFS_UFS_UFS_H
 #define GFS_UFS_UFS_H
 
@@ -34,11 +34,11 @@ enum gfs_ufs_type { GFS_UFS_FILE = 1, GFS_UFS_DIRECTORY = 2 };
 
 struct gfs_ufs_stat {
     enum gfs_ufs_type type;
-    bool size_known;    /* false: listed, but the origin did not tell (size is 0) */
-    bool version_exact; /* directories: false */
-    uint32_t mode;      /* permission bits: 0444 / 0555 where the origin has none */
-    uint64_t size;      /* bytes; directories 0 */
-    int64_t mtime_ms;   /* since the epoch; 0 = not known */
+    bool size_known;               /* false: listed, but the origin did not tell (size is 0) */
+    bool version_exact;            /* directories: false */
+    uint32_t mode;                 /* permission bits: 0444 / 0555 where the origin has none */
+    uint64_t size;                 /* bytes; directories 0 */
+    int64_t mtime_ms;              /* since the epoch; 0 = not known */
     uint32_t mtime_granularity_ms; /* 1, 1000 or 60000; 0 = mtime not known */
     char version[GFS_UFS_VERSION_MAX + 1]; /* "" for directories */
 };
@@ -50,12 +50,12 @@ struct gfs_ufs_entry {
 
 /* Bounds of one UFS. gfs_ufs_limits_init gives the defaults, then set what differs. */
 struct gfs_ufs_limits {
-    uint32_t connections;       /* open to the origin at the same time; 16 */
-    uint32_t parallel_heads;    /* of them for the files of one listing; 8 */
-    uint32_t entries;           /* of one directory, beyond: GFS_ERANGE; 1,000,000 */
-    uint64_t index_bytes;       /* of one index page, beyond: GFS_ERANGE; 64 MiB */
-    int64_t connect_timeout_ns; /* DNS, TCP and TLS together; 10 s */
-    int64_t stall_timeout_ns;   /* no byte for so long: GFS_ETIMEOUT; 30 s */
+    uint32_t connections;        /* open to the origin at the same time; 16 */
+    uint32_t parallel_heads;     /* of them for the files of one listing; 8 */
+    uint32_t entries;            /* of one directory, beyond: GFS_ERANGE; 1,000,000 */
+    uint64_t index_bytes;        /* of one index page, beyond: GFS_ERANGE; 64 MiB */
+    int64_t connect_timeout_ns;  /* DNS, TCP and TLS together; 10 s */
+    int64_t stall_timeout_ns;    /* no byte for so long: GFS_ETIMEOUT; 30 s */
     int64_t metadata_timeout_ns; /* one stat, or the page of one listing; 60 s */
 };
 
@@ -64,12 +64,11 @@ struct gfs_ufs_listing;
 
 void gfs_ufs_limits_init(struct gfs_ufs_limits *limits);
 
-/* Opens the UFS of a mount; touches no network (gfs_ufs_stat(ufs, "", ...) tells whether the mount
- * point is there and is a directory). Schemes: http, https, file (a local directory); any other is
- * GFS_EUNSUPPORTED with a text that names these. `props` (may be NULL) are the mount's properties,
- * copied; those not known are ignored:
- *   goosefs.underfs.web.connnection.timeout   as GooseFS spells it (also with two n): connect and
- *                                             metadata timeout
+/* Opens the UFS of a mount; touches no network (gfs_ufs_stat_path(ufs, "", ...) tells whether the
+ * mount point is there and is a directory). Schemes: http, https, file (a local directory); any
+ * other is GFS_EUNSUPPORTED with a text that names these. `props` (may be NULL) are the mount's
+ * properties, copied; those not known are ignored: goosefs.underfs.web.connnection.timeout   as
+ * GooseFS spells it (also with two n): connect and metadata timeout
  *   goosefs.underfs.web.stall.timeout         a transfer without a byte for so long fails
  *   goosefs.underfs.web.titles                comma-separated starts of an index page's title
  *                                             ("Index of,Directory listing for")
@@ -95,8 +94,8 @@ const char *gfs_ufs_display(const struct gfs_ufs *ufs);
 /* One object. "" is checked to be a directory that can be listed. GFS_ENOENT, GFS_EPERM,
  * GFS_ENOTDIR (the mount point is not an index), GFS_ETIMEOUT, GFS_EUNAVAIL (refused, unreachable,
  * name not found, 5xx), GFS_EUNAUTH (401, TLS certificate), GFS_EPROTO. */
-int gfs_ufs_stat(struct gfs_ufs *ufs, const char *path, struct gfs_ufs_stat *out,
-                 struct gfs_err *err);
+int gfs_ufs_stat_path(struct gfs_ufs *ufs, const char *path, struct gfs_ufs_stat *out,
+                      struct gfs_err *err);
 
 /* One directory, whole, in byte order of the names, each once. Entries whose names a file system
  * cannot hold are left out and counted. GFS_ENOTDIR "... is not a directory index" when the page is
