@@ -1,0 +1,200 @@
+/* Mounts held: made, looked up, unmounted, described, freed. */
+#include "keeper_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <gfs/base/auto.h>
+#include <gfs/base/clock.h>
+#include <gfs/base/log.h>
+
+#include "spec_dup.h"
+
+static void link_held(struct gfsi_held *h)
+{
+    struct gfsi_held **at = &h->keeper->helds;
+
+    while (*at != NULL && strcmp((*at)->spec->id, h->spec->id) <= 0) {
+        at = &(*at)->next;
+    }
+    h->next = *at;
+    *at = h;
+    h->keeper->n_helds++;
+}
+
+static int open_log(const struct gfs_keeper_spec *spec, int *out, struct gfs_err *err)
+{
+    int fd;
+
+    if (spec->log_path[0] == '\0') {
+        *out = -1;
+        return 0;
+    }
+    fd = open(spec->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+              0640);
+    if (fd < 0) {
+        return gfs_err_set_errno(err, errno, "client log %s", spec->log_path);
+    }
+    *out = fd;
+    return 0;
+}
+
+void gfsi_held_free(struct gfsi_held *h)
+{
+    if (h == NULL) {
+        return;
+    }
+    gfsi_session_free(h->session_fd, h->session);
+    if (h->log_fd >= 0) {
+        (void)close(h->log_fd);
+    }
+    if (h->dev.fd >= 0) {
+        (void)close(h->dev.fd);
+    }
+    if (h->client.control_fd >= 0) {
+        (void)close(h->client.control_fd);
+    }
+    if (h->client.pidfd >= 0) {
+        (void)close(h->client.pidfd);
+    }
+    free(h->argv);
+    free(h->old_argv);
+    free(h->spec);
+    free(h);
+}
+
+int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int log_fd,
+                  struct gfsi_held **out, struct gfs_err *err)
+{
+    struct gfsi_held *h = calloc(1, sizeof(*h));
+    int rc;
+
+    if (h == NULL) {
+        return gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id);
+    }
+    h->keeper = k;
+    h->session_fd = -1;
+    h->log_fd = -1;
+    h->dev.fd = -1;
+    h->client = (struct gfsi_client){.pidfd = -1, .control_fd = -1};
+    h->spec = gfsi_spec_dup(spec);
+    if (h->spec == NULL) {
+        rc = gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id);
+        goto fail;
+    }
+    gfsi_life_init(&h->life, h->spec, (uint64_t)gfs_clock_mono());
+    if (log_fd < 0) {
+        rc = open_log(h->spec, &h->log_fd, err);
+        if (rc != 0) {
+            goto fail;
+        }
+    }
+    rc = gfsi_session_new(h->spec, &h->session_fd, &h->session, err);
+    if (rc != 0) {
+        goto fail;
+    }
+    rc = gfsi_fusedev_mount(h->spec, h->session, &h->dev, err);
+    if (rc != 0) {
+        goto fail;
+    }
+    if (log_fd >= 0) {
+        h->log_fd = log_fd;
+    }
+    link_held(h);
+    *out = h;
+    return 0;
+
+fail:
+    gfsi_held_free(h);
+    return rc;
+}
+
+struct gfsi_held *gfsi_held_find(struct gfsi_keeper *k, const char *id)
+{
+    struct gfsi_held *h;
+
+    for (h = k->helds; h != NULL; h = h->next) {
+        if (h->life.state != GFS_KEEPER_STOPPING && !h->removed && strcmp(h->spec->id, id) == 0) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+struct gfsi_held *gfsi_held_find_mountpoint(struct gfsi_keeper *k, const char *mountpoint)
+{
+    struct gfsi_held *h;
+
+    for (h = k->helds; h != NULL; h = h->next) {
+        if (h->life.state != GFS_KEEPER_STOPPING && !h->removed &&
+            strcmp(h->spec->mountpoint, mountpoint) == 0) {
+            return h;
+        }
+    }
+    return NULL;
+}
+
+void gfsi_held_tick(struct gfsi_held *h, int64_t now)
+{
+    gfsi_held_act(h, gfsi_life_tick(&h->life, now, gfsi_fusedev_alive(&h->dev)));
+}
+
+int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct gfs_err *err)
+{
+    int rc = gfsi_fusedev_unmount(&h->dev, h->spec->mountpoint, lazy, out_detached, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    gfs_info("keeper", "unmounted", "id=%s mountpoint=%s detached=%d", h->spec->id,
+             GFS_Q(h->spec->mountpoint), *out_detached);
+    gfsi_held_act(h, gfsi_life_unmounted(&h->life));
+    return 0;
+}
+
+void gfsi_held_kill(struct gfsi_held *h)
+{
+    if (h->life.running) {
+        (void)kill(h->client.pid, SIGKILL);
+    }
+}
+
+int gfsi_held_restart(struct gfsi_held *h, const char *const *argv, struct gfs_err *err)
+{
+    const char **copy = NULL;
+
+    if (!gfsi_life_can_restart(&h->life)) {
+        return gfs_err_set(err, GFS_EABORTED, "mount '%s' is %s", h->spec->id,
+                           gfs_keeper_state_name(h->life.state));
+    }
+    if (argv != NULL) {
+        copy = gfsi_args_dup(argv);
+        if (copy == NULL) {
+            return gfs_err_set(err, GFS_ENOMEM, "restart of '%s'", h->spec->id);
+        }
+        free(h->old_argv);
+        h->old_argv = h->argv;
+        h->argv = copy;
+    }
+    gfsi_held_act(h, gfsi_life_restart(&h->life, gfs_clock_mono(), argv != NULL));
+    return 0;
+}
+
+void gfsi_held_info(const struct gfsi_held *h, struct gfs_keeper_info *out)
+{
+    *out = (struct gfs_keeper_info){
+        .id = h->spec->id,
+        .mountpoint = h->spec->mountpoint,
+        .state = h->life.state,
+        .pid = h->life.running ? (uint32_t)h->client.pid : 0,
+        .minor = h->dev.minor,
+        .restarts = h->life.restarts,
+        .resends = __atomic_load_n(&h->session->resent, __ATOMIC_RELAXED),
+        .hangs = h->life.hangs,
+    };
+}

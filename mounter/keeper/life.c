@@ -1,0 +1,266 @@
+#include "life.h"
+
+#include <stddef.h>
+
+#include <gfs/base/assert.h>
+
+#define START_TIMEOUT_NS (30 * GFS_NS_PER_S)
+#define BACKOFF_MIN_NS   (10 * GFS_NS_PER_MS)
+#define BACKOFF_MAX_NS   (5 * GFS_NS_PER_S)
+#define LEAVE_GRACE_NS   (2 * GFS_NS_PER_S) /* from the end of the connection to SIGKILL */
+#define TICK_NS          GFS_NS_PER_S
+#define PINGS_PER_HANG   4
+
+#define BIT(state) (1u << (state))
+
+/* What may follow what. */
+static const unsigned allowed[] = {
+    [GFS_KEEPER_STARTING] = BIT(GFS_KEEPER_SERVING) | BIT(GFS_KEEPER_STOPPING),
+    [GFS_KEEPER_SERVING] =
+        BIT(GFS_KEEPER_RESTARTING) | BIT(GFS_KEEPER_BROKEN) | BIT(GFS_KEEPER_STOPPING),
+    [GFS_KEEPER_RESTARTING] =
+        BIT(GFS_KEEPER_SERVING) | BIT(GFS_KEEPER_BROKEN) | BIT(GFS_KEEPER_STOPPING),
+    [GFS_KEEPER_BROKEN] = BIT(GFS_KEEPER_STOPPING),
+    [GFS_KEEPER_STOPPING] = 0,
+};
+
+static void move(struct gfsi_life *l, enum gfs_keeper_state to)
+{
+    GFS_ASSERT((allowed[l->state] & BIT(to)) != 0);
+    l->state = to;
+}
+
+void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uint64_t seed)
+{
+    *l = (struct gfsi_life){
+        .state = GFS_KEEPER_STARTING,
+        .start_timeout =
+            spec->start_timeout_ms != 0 ? spec->start_timeout_ms * GFS_NS_PER_MS : START_TIMEOUT_NS,
+        .hang_timeout = spec->hang_timeout_ms * GFS_NS_PER_MS,
+    };
+    gfs_backoff_init(&l->backoff, BACKOFF_MIN_NS, BACKOFF_MAX_NS, seed);
+}
+
+const char *gfsi_life_check(const struct gfsi_life *l)
+{
+    if (l->state < GFS_KEEPER_STARTING || l->state > GFS_KEEPER_BROKEN) {
+        return "no such state";
+    }
+    if (l->running && l->spawn_at != 0) {
+        return "a client runs and another is planned";
+    }
+    if (l->state == GFS_KEEPER_SERVING && (!l->running || l->ready_at == 0)) {
+        return "serving without a ready client";
+    }
+    if (l->state == GFS_KEEPER_BROKEN && l->spawn_at != 0) {
+        return "a client is planned on a broken connection";
+    }
+    if (!l->running && (l->dying || l->ping_sent != 0)) {
+        return "waiting for a client that does not run";
+    }
+    return NULL;
+}
+
+static unsigned spawn(struct gfsi_life *l, int64_t now)
+{
+    l->running = true;
+    l->dying = false;
+    l->spawn_at = 0;
+    l->ready_at = 0;
+    l->ping_at = 0;
+    l->ping_sent = 0;
+    l->deadline = now + l->start_timeout;
+    return GFSI_LIFE_SPAWN;
+}
+
+static unsigned kill_client(struct gfsi_life *l)
+{
+    l->deadline = 0;
+    l->ping_at = 0;
+    if (!l->running || l->dying) {
+        return 0;
+    }
+    l->dying = true;
+    return GFSI_LIFE_KILL;
+}
+
+unsigned gfsi_life_start(struct gfsi_life *l, int64_t now)
+{
+    return spawn(l, now);
+}
+
+unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now)
+{
+    if (!l->running || l->dying || l->ready_at != 0) {
+        return 0;
+    }
+    l->ready_at = now;
+    l->deadline = 0;
+    l->probation = false;
+    if (l->hang_timeout != 0) {
+        l->ping_at = now + l->hang_timeout / PINGS_PER_HANG;
+    }
+    if (l->state == GFS_KEEPER_STOPPING) {
+        return 0;
+    }
+    move(l, GFS_KEEPER_SERVING);
+    return GFSI_LIFE_SERVES;
+}
+
+/* At once after a healthy life, with growing pauses for one that dies young. */
+static unsigned plan_successor(struct gfsi_life *l, int64_t now, bool healthy)
+{
+    l->restarts++;
+    if (healthy) {
+        gfs_backoff_reset(&l->backoff);
+        return spawn(l, now);
+    }
+    l->spawn_at = now + gfs_backoff_next(&l->backoff);
+    return 0;
+}
+
+/* The client is gone for good or for now, but the mount goes on: what next? */
+static unsigned succeed(struct gfsi_life *l, int64_t now, bool healthy, bool was_probation)
+{
+    if (l->swap) {
+        l->swap = false;
+        l->probation = l->swap_new;
+        l->restarts++;
+        return spawn(l, now);
+    }
+    if (was_probation) {
+        l->restarts++;
+        return GFSI_LIFE_REVERT | spawn(l, now);
+    }
+    return plan_successor(l, now, healthy);
+}
+
+unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive)
+{
+    bool healthy = l->ready_at != 0 && now - l->ready_at >= GFSI_LIFE_HEALTHY_NS;
+    bool probation = l->probation;
+
+    l->running = false;
+    l->dying = false;
+    l->probation = false;
+    l->deadline = 0;
+    l->ping_at = 0;
+    l->ping_sent = 0;
+    switch (l->state) {
+    case GFS_KEEPER_STARTING: return GFSI_LIFE_FAILED;
+    case GFS_KEEPER_BROKEN: return 0;
+    case GFS_KEEPER_STOPPING:
+        /* Detached but in use: whoever has files open is served until they are closed. */
+        return alive ? succeed(l, now, healthy, false) : GFSI_LIFE_GONE;
+    case GFS_KEEPER_SERVING:
+    case GFS_KEEPER_RESTARTING: break;
+    }
+    if (!alive) {
+        move(l, GFS_KEEPER_BROKEN);
+        return GFSI_LIFE_BROKE;
+    }
+    if (l->state == GFS_KEEPER_SERVING) {
+        move(l, GFS_KEEPER_RESTARTING);
+    }
+    return succeed(l, now, healthy, probation);
+}
+
+bool gfsi_life_can_restart(const struct gfsi_life *l)
+{
+    return (l->state == GFS_KEEPER_SERVING || l->state == GFS_KEEPER_RESTARTING) && !l->swap &&
+           !l->probation;
+}
+
+unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv)
+{
+    GFS_ASSERT(gfsi_life_can_restart(l));
+    l->swap = true;
+    l->swap_new = new_argv;
+    if (l->state == GFS_KEEPER_SERVING) {
+        move(l, GFS_KEEPER_RESTARTING);
+    }
+    return l->running ? kill_client(l) : succeed(l, now, true, false);
+}
+
+unsigned gfsi_life_unmounted(struct gfsi_life *l)
+{
+    move(l, GFS_KEEPER_STOPPING);
+    l->swap = false;
+    l->probation = false;
+    l->deadline = 0;
+    return l->running || l->spawn_at != 0 ? 0 : GFSI_LIFE_GONE;
+}
+
+static unsigned tick_stopping(struct gfsi_life *l, int64_t now, bool alive)
+{
+    if (alive) {
+        return 0;
+    }
+    if (!l->running) {
+        l->spawn_at = 0;
+        return GFSI_LIFE_GONE;
+    }
+    /* The device says ENODEV to the client; one that does not leave then is made to. */
+    if (l->deadline == 0 && !l->dying) {
+        l->deadline = now + LEAVE_GRACE_NS;
+    }
+    return 0;
+}
+
+static unsigned tick_ping(struct gfsi_life *l, int64_t now)
+{
+    if (l->ping_sent != 0 && now - l->ping_sent >= l->hang_timeout) {
+        l->hangs++;
+        l->ping_sent = 0;
+        return kill_client(l) | GFSI_LIFE_HUNG;
+    }
+    if (l->ping_at == 0 || now < l->ping_at) {
+        return 0;
+    }
+    l->ping_at = now + l->hang_timeout / PINGS_PER_HANG;
+    if (l->ping_sent == 0) {
+        l->ping_sent = now;
+    }
+    return GFSI_LIFE_PING;
+}
+
+unsigned gfsi_life_tick(struct gfsi_life *l, int64_t now, bool alive)
+{
+    unsigned actions = 0;
+
+    if (l->state == GFS_KEEPER_STOPPING) {
+        actions = tick_stopping(l, now, alive);
+    } else if (!alive && l->state != GFS_KEEPER_STARTING && l->state != GFS_KEEPER_BROKEN) {
+        actions = kill_client(l);
+        l->spawn_at = 0;
+        move(l, GFS_KEEPER_BROKEN);
+        return actions | GFSI_LIFE_BROKE;
+    }
+    if (l->deadline != 0 && now >= l->deadline) {
+        return actions | kill_client(l);
+    }
+    if (l->spawn_at != 0 && now >= l->spawn_at) {
+        return actions | spawn(l, now);
+    }
+    return actions | tick_ping(l, now);
+}
+
+void gfsi_life_pong(struct gfsi_life *l)
+{
+    l->ping_sent = 0;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return b != 0 && b < a ? b : a;
+}
+
+int64_t gfsi_life_next(const struct gfsi_life *l, int64_t now)
+{
+    int64_t next = now + TICK_NS;
+
+    next = earlier(next, l->deadline);
+    next = earlier(next, l->spawn_at);
+    next = earlier(next, l->ping_at);
+    return earlier(next, l->ping_sent != 0 ? l->ping_sent + l->hang_timeout : 0);
+}
