@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <gfs/base/err.h>
+#include <gfs/base/hosts.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -1,0 +1,59 @@
+#include <gfs/rpc/rpc.h>
+
+#include <signal.h>
+
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
+
+#include <gfs/base/log.h>
+
+/* gRPC logs failed connects as errors; to us they are results, returned to the caller. */
+static void log_from_grpc(gpr_log_func_args *args)
+{
+    gfs_debug("grpc", "library message", "text=%s", GFS_Q(args->message));
+}
+
+void gfs_rpc_init(void)
+{
+    /* The library's own threads must not take the daemon's signals. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+
+    gpr_set_log_function(log_from_grpc);
+    grpc_init();
+
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void gfs_rpc_shutdown(void)
+{
+    grpc_shutdown();
+}
+
+const char *gfs_rpc_status_name(int grpc_status)
+{
+    static const char *const names[] = {
+        [GRPC_STATUS_OK] = "OK",
+        [GRPC_STATUS_CANCELLED] = "CANCELLED",
+        [GRPC_STATUS_UNKNOWN] = "UNKNOWN",
+        [GRPC_STATUS_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+        [GRPC_STATUS_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+        [GRPC_STATUS_NOT_FOUND] = "NOT_FOUND",
+        [GRPC_STATUS_ALREADY_EXISTS] = "ALREADY_EXISTS",
+        [GRPC_STATUS_PERMISSION_DENIED] = "PERMISSION_DENIED",
+        [GRPC_STATUS_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+        [GRPC_STATUS_FAILED_PRECONDITION] = "FAILED_PRECONDITION",
+        [GRPC_STATUS_ABORTED] = "ABORTED",
+        [GRPC_STATUS_OUT_OF_RANGE] = "OUT_OF_RANGE",
+        [GRPC_STATUS_UNIMPLEMENTED] = "UNIMPLEMENTED",
+        [GRPC_STATUS_INTERNAL] = "INTERNAL",
+        [GRPC_STATUS_UNAVAILABLE] = "UNAVAILABLE",
+        [GRPC_STATUS_DATA_LOSS] = "DATA_LOSS",
+        [GRPC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
+    };
+    if (grpc_status < 0 || grpc_status >= (int)(sizeof(names) / sizeof(names[0]))) {
+        return "UNKNOWN";
+    }
+    return names[grpc_status];
+}
