@@ -27,7 +27,9 @@ struct local {
 
 static int open_beneath(const struct local *local, const char *path, int flags, struct gfs_err *err)
 {
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | O_NONBLOCK),
+    /* O_NONBLOCK: opening a FIFO does not wait for its writer; openat2 refuses it with O_PATH. */
+    int extra = (flags & O_PATH) != 0 ? 0 : O_NONBLOCK;
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC | extra),
                            .resolve = RESOLVE_BENEATH};
 
     if (atomic_load(&local->cancelled)) {

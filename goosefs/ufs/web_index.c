@@ -20,6 +20,9 @@
  * and is far beyond any index. */
 #define DEPTH_MAX 512
 
+/* Bytes kept back until a '>' comes. */
+#define PENDING_MAX (64 * 1024)
+
 struct text {
     char bytes[TEXT_MAX];
     size_t len;
@@ -34,6 +37,7 @@ struct gfsi_web_index {
     struct gfs_ufs_listing *out;
     htmlParserCtxtPtr parser;
     htmlSAXHandler sax;
+    struct gfs_buf pending;
     int error;
     unsigned depth;
 
@@ -318,6 +322,7 @@ int gfsi_web_index_new(const char *url, const struct gfsi_web_index_options *opt
     }
     index->options = *options;
     index->out = out;
+    gfs_buf_init(&index->pending, PENDING_MAX + 1);
 
     bool directory = false;
     int rc = gfsi_web_page_parse(url, &index->page);
@@ -355,18 +360,40 @@ struct gfsi_web_index *gfsi_web_index_free(struct gfsi_web_index *index)
         xmlFreeDoc(index->parser->myDoc);
     }
     htmlFreeParserCtxt(index->parser);
+    gfs_buf_fini(&index->pending);
     free(index);
     return NULL;
 }
 
+/* libxml2's parser misses the end of a script, and all behind it, when "</script>" is cut between
+ * two chunks: chunks end behind a '>'. */
 int gfsi_web_index_feed(struct gfsi_web_index *index, const char *data, size_t len)
 {
-    while (len > 0 && index->error == 0) {
-        int piece = len < 64 * 1024 ? (int)len : 64 * 1024;
+    struct gfs_buf *pending = &index->pending;
 
-        (void)htmlParseChunk(index->parser, data, piece, 0); /* broken HTML is recovered from */
-        data += piece;
-        len -= (size_t)piece;
+    while (len > 0 && index->error == 0) {
+        size_t room = PENDING_MAX - pending->len;
+        size_t n = len < room ? len : room;
+
+        if (gfs_buf_append(pending, data, n) < 0) {
+            fail(index, GFS_ENOMEM);
+            break;
+        }
+        data += n;
+        len -= n;
+
+        const char *end = memrchr(pending->data, '>', pending->len);
+        size_t ready = end != NULL ? (size_t)(end + 1 - pending->data) : 0;
+
+        if (ready == 0 && pending->len == PENDING_MAX) {
+            ready = pending->len;
+        }
+        if (ready > 0) {
+            /* Broken HTML is recovered from: the result says nothing. */
+            (void)htmlParseChunk(index->parser, pending->data, (int)ready, 0);
+            memmove(pending->data, pending->data + ready, pending->len - ready);
+            pending->len -= ready;
+        }
     }
     return index->error;
 }
@@ -385,7 +412,8 @@ static bool is_index(struct gfsi_web_index *index)
 int gfsi_web_index_finish(struct gfsi_web_index *index)
 {
     if (index->error == 0) {
-        (void)htmlParseChunk(index->parser, "", 0, 1);
+        (void)htmlParseChunk(index->parser, gfs_buf_str(&index->pending), (int)index->pending.len,
+                             1);
     }
     if (index->error == 0) {
         end_row(index);
