@@ -65,7 +65,6 @@ struct raft_msg_snapshot {
     raft_term index_term;
     uint64_t total; /* bytes of the whole snapshot */
     uint64_t offset;
-    uint64_t round;
     uint32_t len;                     /* bytes of this chunk; offset + len == total: the last one */
     const struct raft_config *config; /* configuration at `index`; in every chunk */
     const void *data;                 /* sender: see raft_message_encode(); receiver: len bytes */
@@ -76,7 +75,6 @@ struct raft_msg_snapshot_reply {
     uint64_t next_offset; /* bytes stored so far, i.e. the chunk wanted next */
     bool installed;       /* the whole snapshot is in force (or was not needed) */
     raft_index match;     /* as in raft_msg_append_reply, when installed */
-    uint64_t round;
 };
 
 struct raft_msg_read {
