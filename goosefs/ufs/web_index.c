@@ -346,7 +346,8 @@ int gfsi_web_index_new(const char *url, const struct gfsi_web_index_options *opt
         return GFS_ENOMEM;
     }
     (void)htmlCtxtUseOptions(index->parser, HTML_PARSE_RECOVER | HTML_PARSE_NOERROR |
-                                                HTML_PARSE_NOWARNING | HTML_PARSE_NONET);
+                                                HTML_PARSE_NOWARNING | HTML_PARSE_NONET |
+                                                HTML_PARSE_IGNORE_ENC);
     *result = index;
     return 0;
 }
