@@ -1,6 +1,6 @@
-/* Addresses as users write them to addresses as gRPC wants them. Names are looked up here (the static
- * table, then for listeners the resolver), so that errors can say what is wrong: gRPC itself only says
- * that it failed. */
+/* Addresses as users write them to addresses as gRPC wants them. Names are looked up here (the
+ * static table, then for listeners the resolver), so that errors can say what is wrong: gRPC itself
+ * only says that it failed. */
 #include "rpc_priv.h"
 
 #include <arpa/inet.h>

@@ -12,10 +12,9 @@ void gfsi_args_int(struct gfsi_args *args, const char *key, int value)
 void gfsi_args_str(struct gfsi_args *args, const char *key, const char *value)
 {
     GFS_ASSERT_LT(args->list.num_args, GFSI_ARGS_MAX);
-    args->args[args->list.num_args++] =
-        (grpc_arg){.type = GRPC_ARG_STRING,
-                   .key = (char *)(uintptr_t)key,
-                   .value = {.string = (char *)(uintptr_t)value}};
+    args->args[args->list.num_args++] = (grpc_arg){.type = GRPC_ARG_STRING,
+                                                   .key = (char *)(uintptr_t)key,
+                                                   .value = {.string = (char *)(uintptr_t)value}};
 }
 
 void gfsi_args_init(struct gfsi_args *args, size_t max_message)

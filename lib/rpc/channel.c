@@ -8,6 +8,7 @@
 
 #include <gfs/base/assert.h>
 #include <gfs/base/auto.h>
+#include <gfs/base/clock.h>
 #include <gfs/base/str.h>
 
 static grpc_channel *grpc_channel_make(const char *where, const char *authority, size_t max_message)
@@ -68,8 +69,8 @@ int gfs_rpc_channel_new(const char *target, const struct gfs_rpc_channel_opts *o
         free(channel);
         return rc;
     }
-    channel->grpc = grpc_channel_make(
-        where, opts->authority != NULL ? opts->authority : authority, channel->max_message);
+    channel->grpc = grpc_channel_make(where, opts->authority != NULL ? opts->authority : authority,
+                                      channel->max_message);
     pthread_mutex_init(&channel->mutex, NULL);
     pthread_cond_init(&channel->idle, NULL);
     *out = channel;
@@ -124,10 +125,15 @@ int gfsi_channel_begin(struct gfs_rpc_channel *channel, struct gfsi_inflight *in
                        const char *path, int64_t deadline, grpc_completion_queue *cq,
                        struct gfs_err *err)
 {
+    /* gRPC would start such a call, and might even get its answer before it looks at the clock. */
+    if (deadline <= gfs_clock_mono()) {
+        return gfs_err_set(err, GFS_ETIMEOUT, "the deadline passed before the call to %s",
+                           channel->target);
+    }
+
     grpc_slice method = grpc_slice_from_copied_string(path);
-    grpc_call *call =
-        grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, cq, method, NULL,
-                                 gfsi_deadline_to_gpr(deadline), NULL);
+    grpc_call *call = grpc_channel_create_call(channel->grpc, NULL, GRPC_PROPAGATE_DEFAULTS, cq,
+                                               method, NULL, gfsi_deadline_to_gpr(deadline), NULL);
     grpc_slice_unref(method);
 
     (void)pthread_mutex_lock(&channel->mutex);

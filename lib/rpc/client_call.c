@@ -66,12 +66,10 @@ static void call_fini(struct client_call *call)
 /* Everything of a unary call is one batch. */
 static void call_start(struct client_call *call, void *tag)
 {
-    grpc_op ops[N_OPS] = {{.op = GRPC_OP_SEND_INITIAL_METADATA},
-                          {.op = GRPC_OP_SEND_MESSAGE},
-                          {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
-                          {.op = GRPC_OP_RECV_INITIAL_METADATA},
-                          {.op = GRPC_OP_RECV_MESSAGE},
-                          {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
+    grpc_op ops[N_OPS] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},  {.op = GRPC_OP_SEND_MESSAGE},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, {.op = GRPC_OP_RECV_INITIAL_METADATA},
+        {.op = GRPC_OP_RECV_MESSAGE},           {.op = GRPC_OP_RECV_STATUS_ON_CLIENT}};
     if (call->channel->wait_for_ready) {
         ops[0].flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY |
                        GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
@@ -82,8 +80,7 @@ static void call_start(struct client_call *call, void *tag)
     ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
     ops[5].data.recv_status_on_client.status = &call->status;
     ops[5].data.recv_status_on_client.status_details = &call->details;
-    const grpc_call_error rc =
-        grpc_call_start_batch(call->inflight.grpc, ops, N_OPS, tag, NULL);
+    const grpc_call_error rc = grpc_call_start_batch(call->inflight.grpc, ops, N_OPS, tag, NULL);
     GFS_ASSERT_EQ(rc, GRPC_CALL_OK);
 }
 
@@ -92,8 +89,7 @@ static ProtobufCMessage *call_result(struct client_call *call, struct gfs_rpc_re
 {
     char error_name[32];
     *result = (struct gfs_rpc_result){.grpc_status = (int)call->status};
-    gfsi_metadata_find(&call->trailing, GFS_RPC_KEY_LEADER, result->leader,
-                       sizeof(result->leader));
+    gfsi_metadata_find(&call->trailing, GFS_RPC_KEY_LEADER, result->leader, sizeof(result->leader));
     gfsi_metadata_find(&call->trailing, GFS_RPC_KEY_ERROR, error_name, sizeof(error_name));
     gfsi_slice_text(call->details, result->text, sizeof(result->text));
     result->code = gfsi_code_of_status(result->grpc_status, error_name);
@@ -118,8 +114,7 @@ static ProtobufCMessage *call_result(struct client_call *call, struct gfs_rpc_re
 static grpc_completion_queue *take_queue(struct gfs_rpc_channel *channel)
 {
     (void)pthread_mutex_lock(&channel->mutex);
-    grpc_completion_queue *cq =
-        channel->n_queues > 0 ? channel->queues[--channel->n_queues] : NULL;
+    grpc_completion_queue *cq = channel->n_queues > 0 ? channel->queues[--channel->n_queues] : NULL;
     (void)pthread_mutex_unlock(&channel->mutex);
     return cq != NULL ? cq : grpc_completion_queue_create_for_pluck(NULL);
 }

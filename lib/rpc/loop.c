@@ -29,7 +29,7 @@ static void *run(void *arg)
         }
         if (event.type == GRPC_OP_COMPLETE) {
             struct gfsi_tag *tag = event.tag;
-            gfsi_tag_disarm(tag);
+            gfsi_tsan_acquire(tag);
             tag->fn(tag, event.success != 0);
         }
     }

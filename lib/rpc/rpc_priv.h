@@ -4,7 +4,6 @@
 #define GFSI_RPC_PRIV_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,23 +20,27 @@
 
 /* ---- loop.c: a completion queue and the threads that drain it ---- */
 
-/* What a batch or request is started with: the loop calls fn(tag, ok) when it is complete. `armed`
- * orders what was written before the start ahead of what fn reads: gRPC's own locks do so too, but
- * are invisible to ThreadSanitizer. */
+/* What a batch or request is started with: the loop calls fn(tag, ok) when it is complete. */
 struct gfsi_tag {
     void (*fn)(struct gfsi_tag *tag, bool ok);
-    atomic_uint armed;
 };
+
+/* gRPC orders what was written before a start ahead of its completion, by locks that
+ * ThreadSanitizer does not see: it is told here. */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define gfsi_tsan_acquire(address) __tsan_acquire(address)
+#define gfsi_tsan_release(address) __tsan_release(address)
+#else
+#define gfsi_tsan_acquire(address) ((void)(address))
+#define gfsi_tsan_release(address) ((void)(address))
+#endif
 
 static inline void *gfsi_tag_arm(struct gfsi_tag *tag)
 {
-    atomic_fetch_add_explicit(&tag->armed, 1, memory_order_release);
+    gfsi_tsan_release(tag);
     return tag;
-}
-
-static inline void gfsi_tag_disarm(struct gfsi_tag *tag)
-{
-    atomic_fetch_sub_explicit(&tag->armed, 1, memory_order_acquire);
 }
 
 struct gfsi_loop {
@@ -52,7 +55,8 @@ int gfsi_loop_start(struct gfsi_loop *loop, unsigned n_threads, const char *name
                     struct gfs_err *err);
 /* Runs out what is queued, joins. Nothing may be started on the queue any more. */
 void gfsi_loop_fini(struct gfsi_loop *loop);
-bool gfsi_loop_is_current(const struct gfsi_loop *loop); /* whether called from one of its threads */
+bool gfsi_loop_is_current(
+    const struct gfsi_loop *loop); /* whether called from one of its threads */
 
 /* ---- message.c: bytes and protobuf-c ---- */
 

@@ -135,7 +135,8 @@ static void slot_free(struct gfsi_slot *slot)
     free(slot);
 }
 
-/* Asks for the next call; frees the slot when the server does not take it because it is stopping. */
+/* Asks for the next call; frees the slot when the server does not take it because it is stopping.
+ */
 static void slot_arm(struct gfsi_slot *slot)
 {
     struct gfs_rpc_server *server = slot->server;
@@ -275,10 +276,12 @@ void gfs_rpc_server_stop(struct gfs_rpc_server *server, int64_t deadline)
                                     gfsi_tag_arm(&server->shutdown_tag));
     gfsi_stream_close_all(server);
     drain(server, deadline);
-    /* Also closes idle connections, which would otherwise live until their client reads the GOAWAY. */
+    /* Also closes idle connections, which would otherwise live until their client reads the GOAWAY.
+     */
     grpc_server_cancel_all_calls(server->grpc);
 
-    /* A server that never started has no threads: fini runs the queue, and so the shutdown, itself. */
+    /* A server that never started has no threads: fini runs the queue, and so the shutdown, itself.
+     */
     (void)pthread_mutex_lock(&server->mutex);
     while (server->loop.n_threads > 0 && (!server->shutdown_done || server->n_open > 0)) {
         pthread_cond_wait(&server->changed, &server->mutex);

@@ -124,8 +124,8 @@ int gfs_rpc_server_add_stream(struct gfs_rpc_server *server, const char *path,
     struct gfsi_method method = {.user = user,
                                  .is_stream = true,
                                  .stream = *callbacks,
-                                 .stream_opts = opts != NULL ? *opts
-                                                             : (struct gfs_rpc_stream_opts){0},
+                                 .stream_opts =
+                                     opts != NULL ? *opts : (struct gfs_rpc_stream_opts){0},
                                  .max_streams = max_streams != 0 ? max_streams : 64};
     const int len = snprintf(method.path, sizeof(method.path), "%s", path);
     if (path[0] != '/' || len < 0 || (size_t)len >= sizeof(method.path)) {

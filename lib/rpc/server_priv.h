@@ -56,9 +56,9 @@ struct gfs_rpc_server {
     enum gfsi_server_state state;
     struct gfsi_tag shutdown_tag;
     bool shutdown_done;
-    unsigned refs;              /* the owner, each call and stream object */
-    unsigned n_open;            /* gRPC calls not yet released, unary and stream */
-    unsigned n_running;         /* unary calls not yet freed: bounded by max_calls */
+    unsigned refs;                  /* the owner, each call and stream object */
+    unsigned n_open;                /* gRPC calls not yet released, unary and stream */
+    unsigned n_running;             /* unary calls not yet freed: bounded by max_calls */
     struct gfs_rpc_stream *streams; /* list through stream->next */
 };
 

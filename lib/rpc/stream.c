@@ -19,8 +19,8 @@ struct gfs_rpc_stream *gfsi_stream_new(const struct gfs_rpc_stream_opts *opts, s
         return NULL;
     }
     stream->max_message = max_message;
-    stream->queue_bytes_max = opts != NULL && opts->queue_bytes != 0 ? opts->queue_bytes
-                                                                     : GFS_RPC_STREAM_QUEUE_BYTES;
+    stream->queue_bytes_max =
+        opts != NULL && opts->queue_bytes != 0 ? opts->queue_bytes : GFS_RPC_STREAM_QUEUE_BYTES;
     stream->queue_messages_max = opts != NULL && opts->queue_messages != 0
                                      ? opts->queue_messages
                                      : GFS_RPC_STREAM_QUEUE_MESSAGES;
@@ -69,8 +69,7 @@ void gfsi_stream_start(struct gfs_rpc_stream *stream, const grpc_op *ops, size_t
                        struct gfsi_tag *tag)
 {
     stream->ops++;
-    const grpc_call_error rc =
-        grpc_call_start_batch(stream->grpc, ops, n, gfsi_tag_arm(tag), NULL);
+    const grpc_call_error rc = grpc_call_start_batch(stream->grpc, ops, n, gfsi_tag_arm(tag), NULL);
     GFS_ASSERT_EQ(rc, GRPC_CALL_OK);
 }
 

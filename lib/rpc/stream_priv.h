@@ -6,8 +6,8 @@
 
 #include <gfs/rpc/stream.h>
 
-/* Initial metadata by which a server says that it accepted the stream: a refusal has initial metadata
- * as well. */
+/* Initial metadata by which a server says that it accepted the stream: a refusal has initial
+ * metadata as well. */
 #define GFSI_STREAM_ACCEPTED "goosefs-stream"
 
 /* What goes out in one write, unless a single message is larger. */

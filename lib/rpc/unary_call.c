@@ -3,9 +3,9 @@
  *   accepted -> message received -> handler -> reply -> status sent
  *        \____________ closed by gRPC (cancelled, or the status is out) ____/
  *
- * Two lives: the gRPC call, released when gRPC reported it closed and no batch is under way; and this
- * object, which a handler may hold longer than that. After `closed` nothing is started on the gRPC
- * call, so a late reply goes nowhere, and the server can stop without waiting for it. */
+ * Two lives: the gRPC call, released when gRPC reported it closed and no batch is under way; and
+ * this object, which a handler may hold longer than that. After `closed` nothing is started on the
+ * gRPC call, so a late reply goes nowhere, and the server can stop without waiting for it. */
 #include "server_priv.h"
 
 #include <stdio.h>
@@ -110,8 +110,7 @@ static void start_batch(struct gfs_rpc_call *call, const grpc_op *ops, size_t n,
 {
     call->ops++;
     call->refs++;
-    const grpc_call_error rc =
-        grpc_call_start_batch(call->grpc, ops, n, gfsi_tag_arm(tag), NULL);
+    const grpc_call_error rc = grpc_call_start_batch(call->grpc, ops, n, gfsi_tag_arm(tag), NULL);
     GFS_ASSERT_EQ(rc, GRPC_CALL_OK);
 }
 

@@ -88,7 +88,7 @@ typedef void (*gfs_rpc_done)(void *arg, const struct gfs_rpc_result *result,
 
 /* The same without waiting; `request` is copied out before this returns. 0: `done` will run.
  * Negative: it will not (GFS_EINVAL, GFS_EBUSY when max_async are in flight, GFS_ECANCELLED after
- * close). */
+ * close, GFS_ETIMEOUT when the deadline is in the past). */
 int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDescriptor *service,
                        const char *method, const ProtobufCMessage *request, int64_t deadline,
                        gfs_rpc_done done, void *arg, struct gfs_err *err);
