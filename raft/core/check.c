@@ -1,7 +1,7 @@
 /* Invariants of one server, and the view from outside. */
 #include "core_priv.h"
 
-void raft_status(const struct raft *r, struct raft_status *out)
+void raft_get_status(const struct raft *r, struct raft_status *out)
 {
     *out = (struct raft_status){
         .id = r->opt.id,

@@ -16,7 +16,7 @@ raft_index raft_config_current_index(const struct raft *r)
     return r->configs[r->n_configs - 1].index;
 }
 
-const struct raft_config *raft_config(const struct raft *r)
+const struct raft_config *raft_config_in_force(const struct raft *r)
 {
     return raft_config_current(r);
 }

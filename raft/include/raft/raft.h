@@ -273,7 +273,7 @@ struct raft_effects {
     enum raft_role role;
     raft_term term;
     raft_id leader;      /* 0: unknown */
-    bool config_changed; /* raft_config() returns another value than before */
+    bool config_changed; /* raft_config_in_force() returns another value than before */
 
     struct raft_snapshot_chunk chunk;
     raft_index restore_index; /* != 0: load the snapshot of this index into the state machine, then
@@ -299,7 +299,7 @@ int raft_step(struct raft *r, uint64_t now_ns, const struct raft_event *ev,
  */
 
 /* Configuration in force (the last in the log). Valid until the next step. */
-const struct raft_config *raft_config(const struct raft *r);
+const struct raft_config *raft_config_in_force(const struct raft *r);
 
 /*
  * What a snapshot of the state machine at `index` needs to carry. RAFT_ERR_INVALID: index is above
@@ -347,7 +347,7 @@ struct raft_status {
     struct raft_peer_status peers[RAFT_MAX_SERVERS];
 };
 
-void raft_status(const struct raft *r, struct raft_status *out);
+void raft_get_status(const struct raft *r, struct raft_status *out);
 
 /*
  * Checks the invariants of one server (and against the values remembered from the previous call).
