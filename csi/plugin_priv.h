@@ -1,0 +1,42 @@
+/* The plugin's parts, shared by plugin.c and the services. */
+#ifndef GFSI_CSI_PLUGIN_PRIV_H
+#define GFSI_CSI_PLUGIN_PRIV_H
+
+#include <stdatomic.h>
+
+#include <gfs/csi/plugin.h>
+#include <gfs/rpc/server.h>
+
+#include "engine_priv.h"
+#include "node_priv.h"
+#include "stats_priv.h"
+
+struct gfs_csi_plugin {
+    /* copies of the configuration's strings */
+    char *node_id, *endpoint, *kubelet_root, *mount_root, *state_dir;
+    char *keeper_socket, *fuse_program, *fuse_log_dir, *registration_socket;
+    bool volume_condition;
+    int64_t answer_ns;
+    unsigned n_workers;
+
+    struct gfsi_node node;
+    struct gfsi_engine *engine;
+    struct gfsi_stats *stats;
+    struct gfs_rpc_server *server;       /* Identity and Node */
+    struct gfs_rpc_server *registration; /* NULL: not wanted */
+
+    atomic_ullong next_request; /* number in log lines */
+    struct gfs_metric *volumes_gauge, *targets_gauge;
+    struct gfs_metrics *metrics;
+};
+
+/* Adds the services to the servers that exist. */
+int gfsi_identity_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
+int gfsi_node_service_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
+int gfsi_registration_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
+
+/* Stands in for the kernel and the keeper in tests: call between new and start. */
+void gfsi_plugin_set_mounts(struct gfs_csi_plugin *plugin, const struct gfsi_mounts *mounts);
+void gfsi_plugin_set_keeper(struct gfs_csi_plugin *plugin, const struct gfsi_keeper *keeper);
+
+#endif
