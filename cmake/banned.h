@@ -8,13 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <alloca.h>
 #include <time.h>
 
 #undef strncpy
 #undef strcpy
 #undef strcat
-#undef alloca
 
 #pragma GCC poison strcpy  /* use gfs_str_copy() or snprintf() */
 #pragma GCC poison strcat  /* use struct gfs_buf */
@@ -24,7 +22,6 @@
 #pragma GCC poison gets
 #pragma GCC poison strtok                      /* use strsep() or strtok_r() */
 #pragma GCC poison system popen                /* use posix_spawn() with an argument vector */
-#pragma GCC poison alloca                      /* use the heap */
 #pragma GCC poison atoi atol atoll atof        /* use gfs_parse_*() */
 #pragma GCC poison asctime ctime localtime gmtime /* use the _r forms */
 #pragma GCC poison tmpnam tempnam mktemp       /* use mkstemp() or O_TMPFILE */

@@ -20,7 +20,7 @@ endforeach()
 add_library(gfs_flags INTERFACE)
 target_compile_definitions(gfs_flags INTERFACE _GNU_SOURCE _FILE_OFFSET_BITS=64)
 target_compile_options(gfs_flags INTERFACE
-    -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wformat-truncation=1 -fno-common -fstack-protector-strong
+    -Wall -Wextra -Wshadow -Wvla -Walloca -Wformat=2 -Wformat-truncation=1 -fno-common -fstack-protector-strong
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual
         -Wold-style-definition -Wimplicit-fallthrough -Wundef>
     $<$<BOOL:${GFS_WERROR}>:-Werror>)

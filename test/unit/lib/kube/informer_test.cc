@@ -1,0 +1,169 @@
+#include <gfs/base/clock.h>
+#include <gfs/kube/informer.h>
+#include <gfs/kube/resources.h>
+
+#include "fake/kube_api.h"
+
+#include <condition_variable>
+#include <gtest/gtest.h>
+#include <mutex>
+#include <string>
+
+namespace
+{
+std::string Pod(const std::string &name, int version)
+{
+    return "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"" + name +
+           "\",\"resourceVersion\":\"" + std::to_string(version) + "\"}}";
+}
+
+std::string Event(const std::string &type, const std::string &object)
+{
+    return "{\"type\":\"" + type + "\",\"object\":" + object + "}\n";
+}
+
+std::string List(const std::string &items, int version)
+{
+    return "{\"metadata\":{\"resourceVersion\":\"" + std::to_string(version) + "\"},\"items\":[" +
+           items + "]}";
+}
+
+class Informer : public ::testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        struct gfs_kube_config config = {};
+        std::string url = api.Url();
+        config.server = const_cast<char *>(url.c_str());
+        struct gfs_kube_client_opts opts = {};
+        opts.qps = 10000;
+        opts.burst = 10000;
+        ASSERT_EQ(GFS_OK, gfs_kube_client_new(&config, &opts, &client, nullptr));
+        api.Handle([this](const fake::Request &r) {
+            if (r.query.find("watch=true") != std::string::npos) {
+                return fake::Response{200, "", true};
+            }
+            std::lock_guard<std::mutex> lock(mutex);
+            return fake::Response{200, list, false};
+        });
+    }
+
+    void TearDown() override
+    {
+        gfs_kube_client_cancel(client);
+        gfs_kube_informer_free(informer);
+        gfs_kube_client_free(client);
+    }
+
+    void Start()
+    {
+        auto change = [](void *arg, json_t *before, json_t *now) {
+            auto *self = static_cast<Informer *>(arg);
+            std::lock_guard<std::mutex> lock(self->mutex);
+            self->story += before == nullptr ? "+" : now == nullptr ? "-" : "~";
+            self->story += gfs_kube_name(now != nullptr ? now : before);
+            self->cond.notify_all();
+        };
+        ASSERT_EQ(GFS_OK, gfs_kube_informer_new(client, &gfs_kube_pods, nullptr, change, this,
+                                                &informer, nullptr));
+        ASSERT_EQ(GFS_OK, gfs_kube_informer_start(informer, nullptr));
+        ASSERT_TRUE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono() + 60 * GFS_NS_PER_S));
+    }
+
+    void SetList(const std::string &text)
+    {
+        std::lock_guard<std::mutex> lock(mutex);
+        list = text;
+    }
+
+    void ExpectStory(const std::string &expected)
+    {
+        std::unique_lock<std::mutex> lock(mutex);
+        cond.wait_for(lock, std::chrono::seconds(60), [&] { return story == expected; });
+        EXPECT_EQ(expected, story);
+    }
+
+    fake::KubeApi api;
+    struct gfs_kube_client *client = nullptr;
+    struct gfs_kube_informer *informer = nullptr;
+    std::mutex mutex;
+    std::condition_variable cond;
+    std::string story;
+    std::string list = List("", 1);
+};
+
+TEST_F(Informer, TheListAndThenTheWatchAreTold)
+{
+    SetList(List(Pod("a", 1) + "," + Pod("b", 2), 2));
+    Start();
+    ExpectStory("+a+b");
+    api.Send(Event("MODIFIED", Pod("a", 3)) + Event("DELETED", Pod("b", 4)));
+    api.Send(Event("ADDED", Pod("c", 5)));
+    ExpectStory("+a+b~a-b+c");
+    EXPECT_EQ(2u, gfs_kube_informer_count(informer));
+    json_t *a = gfs_kube_informer_get(informer, "ns", "a");
+    EXPECT_STREQ("3", gfs_kube_version(a));
+    json_decref(a);
+    EXPECT_EQ(nullptr, gfs_kube_informer_get(informer, "ns", "b"));
+}
+
+TEST_F(Informer, AnEventMayBeCutAnywhereBetweenTwoPieces)
+{
+    Start();
+    std::string events = Event("ADDED", Pod("a", 2)) + Event("ADDED", Pod("b", 3));
+    for (char c : events) {
+        api.Send(std::string(1, c));
+    }
+    ExpectStory("+a+b");
+}
+
+TEST_F(Informer, AWatchThatEndsIsResumedFromTheLastVersionWithoutAList)
+{
+    Start();
+    api.Send(Event("ADDED", Pod("a", 7)));
+    ExpectStory("+a");
+    api.Send(Event("BOOKMARK", "{\"kind\":\"Pod\",\"metadata\":{\"resourceVersion\":\"42\"}}"));
+    api.Send(Event("ADDED", Pod("b", 43)));
+    ExpectStory("+a+b");
+    api.EndWatches();
+    ASSERT_TRUE(api.WaitForRequests("resourceVersion=43", 1));
+    EXPECT_EQ(1u, gfs_kube_informer_lists(informer));
+}
+
+TEST_F(Informer, GoneMeansListAgainAndTellOnlyTheDifferences)
+{
+    SetList(List(Pod("a", 1) + "," + Pod("b", 2), 2));
+    Start();
+    ExpectStory("+a+b");
+    SetList(List(Pod("a", 1) + "," + Pod("c", 9), 9));
+    api.Send(Event("ERROR", "{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\"}"));
+    ExpectStory("+a+b+c-b");
+    EXPECT_EQ(2u, gfs_kube_informer_lists(informer));
+}
+
+TEST_F(Informer, GarbageInAWatchEndsItAndAListRepairs)
+{
+    SetList(List(Pod("a", 1), 1));
+    Start();
+    ExpectStory("+a");
+    SetList(List(Pod("a", 2), 2));
+    api.Send("this is no event\n");
+    ExpectStory("+a~a");
+}
+
+TEST_F(Informer, AFailingServerIsAskedAgain)
+{
+    int failures = 3;
+    api.Handle([&](const fake::Request &r) {
+        if (r.query.find("watch=true") != std::string::npos) {
+            return fake::Response{200, "", true};
+        }
+        std::lock_guard<std::mutex> lock(mutex);
+        return failures-- > 0 ? fake::Response{failures == 1 ? 0 : 503, "{}", false}
+                              : fake::Response{200, List(Pod("a", 1), 1), false};
+    });
+    Start();
+    ExpectStory("+a");
+}
+} // namespace
