@@ -147,19 +147,6 @@ static void do_change(struct raft_node *node, const struct raft_change_result *r
     rafti_admin_end(node, admin, rafti_status_of_core(result->result));
 }
 
-static enum raft_node_role public_role(struct raft_node *node, enum raft_role role)
-{
-    const struct raft_server *self = raft_config_find(raft_config(node->core), node->opts.id);
-
-    switch (role) {
-    case RAFT_LEADER: return RAFT_NODE_LEADER;
-    case RAFT_PRECANDIDATE:
-    case RAFT_CANDIDATE: return RAFT_NODE_CANDIDATE;
-    default:
-        return self == NULL || self->role == RAFT_LEARNER ? RAFT_NODE_LEARNER : RAFT_NODE_FOLLOWER;
-    }
-}
-
 static void do_role(struct raft_node *node, const struct raft_effects *fx)
 {
     bool was_leader = node->last_role == RAFT_LEADER;
@@ -175,15 +162,12 @@ static void do_role(struct raft_node *node, const struct raft_effects *fx)
     node->last_role = fx->role;
     node->last_term = fx->term;
     node->last_leader = fx->leader;
-    if (node->opts.on_change != NULL) {
-        node->opts.on_change(node->opts.on_change_arg, public_role(node, fx->role), fx->term,
-                             fx->leader);
-    }
+    node->announce = true;
 }
 
 static void do_config(struct raft_node *node)
 {
-    const struct raft_config *config = raft_config(node->core);
+    const struct raft_config *config = raft_config_in_force(node->core);
     uint64_t ids[RAFT_MAX_SERVERS];
     const char *addresses[RAFT_MAX_SERVERS];
 

@@ -63,15 +63,11 @@ static void collect(struct raft_node *node, struct turn *turn)
     pthread_mutex_unlock(&inbox->lock);
 }
 
-static void publish(struct raft_node *node)
+static void end_turn(struct raft_node *node)
 {
     uint64_t now = rafti_now_ns();
 
-    pthread_mutex_lock(&node->status_lock);
-    raft_status(node->core, &node->status);
-    node->status_ns = now;
-    node->published = true;
-    pthread_mutex_unlock(&node->status_lock);
+    rafti_publish(node, now);
     rafti_cache_durable(&node->cache, node->status.durable_index);
     rafti_event_check_transfer(node, now);
 }
@@ -102,7 +98,7 @@ static void run_turn(struct raft_node *node, struct turn *turn)
         rafti_event_admin(node, admin);
     }
     rafti_outbox_flush(node);
-    publish(node);
+    end_turn(node);
 }
 
 /* What can't be served any more. */
@@ -179,7 +175,7 @@ void *rafti_loop_main(void *arg)
                     raft_strerror(err));
     }
     rafti_recover_release(node);
-    publish(node);
+    end_turn(node);
 
     do {
         collect(node, &turn);

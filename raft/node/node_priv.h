@@ -289,6 +289,7 @@ struct raft_node {
     enum raft_role last_role;
     uint64_t last_term;
     uint64_t last_leader;
+    bool announce;           /* the host is still to be told of these three */
     struct raft_entry *room; /* RAFT_MAX_MESSAGE_ENTRIES, for decoding */
     struct rafti_outbox outboxes[RAFT_MAX_SERVERS];
     rafti_proposals unsent;       /* taken from the inbox, not yet by the core */
@@ -301,7 +302,6 @@ struct raft_node {
     struct raft_status status;
     struct raft_config config;
     uint64_t status_ns;
-    bool published;
 };
 
 /* node.c */
@@ -359,6 +359,11 @@ int rafti_step(struct raft_node *node, const struct raft_event *event,
 void rafti_outbox_add(struct raft_node *node, const struct raft_message *message);
 void rafti_outbox_flush(struct raft_node *node);
 void rafti_outbox_fini(struct raft_node *node);
+
+/* status.c */
+enum raft_node_role rafti_public_role(const struct raft_config *config, uint64_t id,
+                                      enum raft_role role);
+void rafti_publish(struct raft_node *node, uint64_t now);
 
 /* writer.c */
 void rafti_writer_push(struct raft_node *node, struct rafti_write *write);

@@ -14,18 +14,35 @@ bool raft_node_is_leader(const struct raft_node *node)
     return atomic_load(&node->ready);
 }
 
-static enum raft_node_role role_of(const struct raft_config *config,
-                                   const struct raft_status *status)
+enum raft_node_role rafti_public_role(const struct raft_config *config, uint64_t id,
+                                      enum raft_role role)
 {
-    const struct raft_server *self = raft_config_find(config, status->id);
+    const struct raft_server *self = raft_config_find(config, id);
 
-    switch (status->role) {
+    switch (role) {
     case RAFT_LEADER: return RAFT_NODE_LEADER;
     case RAFT_PRECANDIDATE:
     case RAFT_CANDIDATE: return RAFT_NODE_CANDIDATE;
     default:
         return self == NULL || self->role == RAFT_LEARNER ? RAFT_NODE_LEARNER : RAFT_NODE_FOLLOWER;
     }
+}
+
+/* The host is told of a new role only when raft_node_status() shows it too. */
+void rafti_publish(struct raft_node *node, uint64_t now)
+{
+    pthread_mutex_lock(&node->status_lock);
+    raft_get_status(node->core, &node->status);
+    node->status_ns = now;
+    pthread_mutex_unlock(&node->status_lock);
+
+    if (node->announce && node->opts.on_change != NULL) {
+        node->opts.on_change(
+            node->opts.on_change_arg,
+            rafti_public_role(raft_config_in_force(node->core), node->opts.id, node->last_role),
+            node->last_term, node->last_leader);
+    }
+    node->announce = false;
 }
 
 static void fill_peer(struct raft_node_peer_status *out, const struct raft_server *server,
@@ -64,7 +81,7 @@ void raft_node_status(struct raft_node *node, struct raft_node_info *out)
     out->id = node->opts.id;
     out->cluster_id = node->opts.cluster_id;
     memcpy(out->incarnation, node->incarnation.bytes, sizeof out->incarnation);
-    out->role = role_of(&config, &status);
+    out->role = rafti_public_role(&config, status.id, status.role);
     out->term = status.term;
     out->leader_id = status.leader;
     out->first_index = status.first_index;

@@ -1,0 +1,512 @@
+// Nodes in one process over a loopback transport, each with a state machine that keeps a list of
+// strings in memory: after a restart everything has to come back from snapshot and log.
+#ifndef TEST_UNIT_RAFT_NODE_CLUSTER_H
+#define TEST_UNIT_RAFT_NODE_CLUSTER_H
+
+#include <gtest/gtest.h>
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <raft/node.h>
+
+namespace raft_test {
+
+// Far beyond anything that should happen; a test that hangs ends here.
+constexpr std::chrono::seconds kPatience{90};
+
+class Cluster;
+
+class Fsm {
+public:
+    explicit Fsm(Cluster *cluster) : cluster_(cluster) {}
+
+    raft_fsm vtable()
+    {
+        raft_fsm fsm = {};
+        fsm.arg = this;
+        fsm.apply = apply;
+        fsm.applied_index = applied_index;
+        fsm.snapshot_write = snapshot_write;
+        fsm.snapshot_restore = snapshot_restore;
+        return fsm;
+    }
+
+    std::vector<std::string> values()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return values_;
+    }
+
+    uint64_t applied()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return applied_;
+    }
+
+    int restores()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return restores_;
+    }
+
+private:
+    static int apply(void *arg, const raft_node_entry *entries, size_t n, int64_t *out_results);
+    static uint64_t applied_index(void *arg)
+    {
+        return static_cast<Fsm *>(arg)->applied();
+    }
+    static int snapshot_write(void *arg, int fd, uint64_t *out_index);
+    static int snapshot_restore(void *arg, int fd, uint64_t index, uint64_t term);
+
+    Cluster *cluster_;
+    std::mutex mutex_;
+    std::vector<std::string> values_;
+    uint64_t applied_ = 0;
+    int restores_ = 0;
+};
+
+struct Result {
+    int status = 0;
+    uint64_t index = 0;
+    int64_t value = 0;
+};
+
+class Cluster {
+public:
+    explicit Cluster(int n, std::function<void(raft_node_opts *)> tune = nullptr)
+        : n_(n), tune_(std::move(tune))
+    {
+        std::string pattern = ::testing::TempDir() + "raft_node_XXXXXX";
+        dir_ = mkdtemp(pattern.data());
+    }
+
+    ~Cluster()
+    {
+        std::vector<uint64_t> ids;
+        for (auto &it : nodes_) {
+            ids.push_back(it.first);
+        }
+        for (uint64_t id : ids) {
+            Kill(id);
+        }
+        std::filesystem::remove_all(dir_);
+    }
+
+    std::string DirOf(uint64_t id) const
+    {
+        return dir_ + "/" + std::to_string(id);
+    }
+
+    int Start(uint64_t id, bool joins = false)
+    {
+        std::vector<raft_node_peer> voters;
+        std::vector<std::string> addresses;
+        for (int i = 1; i <= n_; i++) {
+            addresses.push_back("node-" + std::to_string(i) + ":1");
+        }
+        for (int i = 1; i <= n_; i++) {
+            voters.push_back({static_cast<uint64_t>(i), addresses[i - 1].c_str()});
+        }
+        auto member = std::make_unique<Member>();
+        member->cluster = this;
+        member->id = id;
+        member->fsm = std::make_unique<Fsm>(this);
+        std::string dir = DirOf(id);
+
+        raft_node_opts opts = {};
+        opts.dir = dir.c_str();
+        opts.id = id;
+        opts.cluster_id = 0xc1;
+        opts.voters = joins ? nullptr : voters.data();
+        opts.n_voters = joins ? 0 : voters.size();
+        opts.fsm = member->fsm->vtable();
+        opts.transport.arg = member.get();
+        opts.transport.send = Send;
+        opts.on_change = OnChange;
+        opts.on_change_arg = this;
+        opts.on_fatal = OnFatal;
+        opts.on_fatal_arg = this;
+        if (getenv("RAFT_TEST_LOG") != nullptr) {
+            opts.log = Log;
+        }
+        opts.segment_bytes = 256 << 10;
+        opts.max_entry_bytes = 64 << 10;
+        // Generous: these tests run beside others on two cores under sanitizers.
+        opts.heartbeat_ms = 50;
+        opts.election_ms = 400;
+        if (tune_) {
+            tune_(&opts);
+        }
+        int err = raft_node_open(&opts, &member->node);
+        if (err != 0) {
+            return err;
+        }
+        raft_node *node = member->node;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            nodes_[id] = std::move(member);
+        }
+        return raft_node_start(node);
+    }
+
+    void StartAll()
+    {
+        for (int i = 1; i <= n_; i++) {
+            ASSERT_EQ(0, Start(static_cast<uint64_t>(i)));
+        }
+    }
+
+    // Away without notice: no hand-over; what was not durable is not waited for.
+    void Kill(uint64_t id)
+    {
+        Stop(id, 0);
+    }
+
+    void Stop(uint64_t id, uint32_t timeout_ms)
+    {
+        raft_node *node = Node(id);
+        if (node == nullptr) {
+            return;
+        }
+        raft_node_stop(node, timeout_ms);
+        std::unique_ptr<Member> member;
+        {
+            std::unique_lock<std::mutex> lock(mutex_);
+            member = std::move(nodes_[id]);
+            nodes_.erase(id);
+            cv_.wait(lock, [&] { return member->users == 0; });
+        }
+        raft_node_free(member->node);
+        for (auto &it : Links()) {
+            raft_node_link_down(it, id);
+        }
+    }
+
+    std::vector<raft_node *> Links()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        std::vector<raft_node *> all;
+        for (auto &it : nodes_) {
+            all.push_back(it.second->node);
+        }
+        return all;
+    }
+
+    raft_node *Node(uint64_t id)
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        auto it = nodes_.find(id);
+        return it == nodes_.end() ? nullptr : it->second->node;
+    }
+
+    Fsm *FsmOf(uint64_t id)
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return nodes_.at(id)->fsm.get();
+    }
+
+    // Frames from or to @id are lost while cut.
+    void Cut(uint64_t id, bool cut)
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (cut) {
+            cut_.insert(id);
+        } else {
+            cut_.erase(id);
+        }
+    }
+
+    void Notify()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        changes_++;
+        cv_.notify_all();
+    }
+
+    // Re-evaluated whenever a role, an applied entry or an answer changes.
+    bool WaitFor(const std::function<bool()> &done)
+    {
+        auto until = std::chrono::steady_clock::now() + kPatience;
+        for (;;) {
+            uint64_t seen;
+            {
+                std::lock_guard<std::mutex> lock(mutex_);
+                seen = changes_;
+            }
+            if (done()) {
+                return true;
+            }
+            std::unique_lock<std::mutex> lock(mutex_);
+            if (!cv_.wait_until(lock, until, [&] { return changes_ != seen; })) {
+                return false;
+            }
+        }
+    }
+
+    uint64_t Leader()
+    {
+        uint64_t leader = 0;
+        bool ok = WaitFor([&] {
+            for (raft_node *node : Links()) {
+                raft_node_info info;
+                raft_node_status(node, &info);
+                if (info.role == RAFT_NODE_LEADER) {
+                    leader = info.id;
+                    return true;
+                }
+            }
+            return false;
+        });
+        EXPECT_TRUE(ok) << "no leader";
+        return leader;
+    }
+
+    Result ProposeAt(uint64_t id, const std::string &value)
+    {
+        auto *call = new Call<Result>{this};
+        auto future = call->box;
+        raft_node_propose(
+            Node(id), value.data(), value.size(),
+            [](void *arg, int status, uint64_t index, int64_t result) {
+                auto *c = static_cast<Call<Result> *>(arg);
+                c->Set({status, index, result});
+            },
+            call);
+        return Await(future);
+    }
+
+    // Repeats until some leader has it. Only what was refused is repeated, so it applies once,
+    // unless the leader was lost in between; *out_unknown then tells.
+    Result Propose(const std::string &value, bool *out_unknown = nullptr)
+    {
+        for (;;) {
+            Result result = ProposeAt(Leader(), value);
+            if (result.status == RAFT_NODE_OK) {
+                return result;
+            }
+            if (result.status == RAFT_NODE_UNKNOWN && out_unknown != nullptr) {
+                *out_unknown = true;
+            } else if (result.status != RAFT_NODE_NOT_LEADER && result.status != RAFT_NODE_BUSY) {
+                return result;
+            }
+        }
+    }
+
+    Result ReadAt(uint64_t id)
+    {
+        auto *call = new Call<Result>{this};
+        auto future = call->box;
+        raft_node_read(
+            Node(id),
+            [](void *arg, int status, uint64_t index) {
+                auto *c = static_cast<Call<Result> *>(arg);
+                c->Set({status, index, 0});
+            },
+            call);
+        return Await(future);
+    }
+
+    int Admin(const std::function<void(raft_node_done_cb, void *)> &start)
+    {
+        auto *call = new Call<Result>{this};
+        auto future = call->box;
+        start(
+            [](void *arg, int status) {
+                auto *c = static_cast<Call<Result> *>(arg);
+                c->Set({status, 0, 0});
+            },
+            call);
+        return Await(future).status;
+    }
+
+    int fatals()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return fatals_;
+    }
+
+    struct Box {
+        bool set = false;
+        Result result;
+    };
+
+    template <typename T> struct Call {
+        explicit Call(Cluster *c) : cluster(c), box(std::make_shared<Box>()) {}
+        void Set(const Result &result)
+        {
+            {
+                std::lock_guard<std::mutex> lock(cluster->mutex_);
+                EXPECT_FALSE(box->set) << "called twice";
+                box->result = result;
+                box->set = true;
+            }
+            cluster->Notify();
+            delete this;
+        }
+        Cluster *cluster;
+        std::shared_ptr<Box> box;
+    };
+
+    Result Await(const std::shared_ptr<Box> &box)
+    {
+        bool ok = WaitFor([&] {
+            std::lock_guard<std::mutex> lock(mutex_);
+            return box->set;
+        });
+        EXPECT_TRUE(ok) << "no answer";
+        std::lock_guard<std::mutex> lock(mutex_);
+        return box->result;
+    }
+
+private:
+    struct Member {
+        Cluster *cluster = nullptr;
+        uint64_t id = 0;
+        std::unique_ptr<Fsm> fsm;
+        raft_node *node = nullptr;
+        int users = 0; // frames being handed over; under Cluster::mutex_
+    };
+
+    static int Send(void *arg, uint64_t peer_id, const iovec *iov, int iovcnt)
+    {
+        auto *from = static_cast<Member *>(arg);
+        Cluster *self = from->cluster;
+        std::string frame;
+        for (int i = 0; i < iovcnt; i++) {
+            frame.append(static_cast<const char *>(iov[i].iov_base), iov[i].iov_len);
+        }
+        Member *to;
+        {
+            std::lock_guard<std::mutex> lock(self->mutex_);
+            auto it = self->nodes_.find(peer_id);
+            if (it == self->nodes_.end() || self->cut_.count(peer_id) != 0 ||
+                self->cut_.count(from->id) != 0) {
+                return -1;
+            }
+            to = it->second.get();
+            to->users++;
+        }
+        int err = raft_node_receive(to->node, frame.data(), frame.size());
+        std::lock_guard<std::mutex> lock(self->mutex_);
+        if (--to->users == 0) {
+            self->cv_.notify_all();
+        }
+        return err;
+    }
+
+    static void OnChange(void *arg, raft_node_role, uint64_t, uint64_t)
+    {
+        static_cast<Cluster *>(arg)->Notify();
+    }
+
+    static void OnFatal(void *arg, int status, const char *why)
+    {
+        auto *self = static_cast<Cluster *>(arg);
+        fprintf(stderr, "fatal %d: %s\n", status, why);
+        {
+            std::lock_guard<std::mutex> lock(self->mutex_);
+            self->fatals_++;
+        }
+        self->Notify();
+    }
+
+    static void Log(void *, raft_node_log_level level, const char *line)
+    {
+        fprintf(stderr, "[%d] %s\n", level, line);
+    }
+
+    int n_;
+    std::function<void(raft_node_opts *)> tune_;
+    std::string dir_;
+    std::mutex mutex_;
+    std::condition_variable cv_;
+    uint64_t changes_ = 0;
+    int fatals_ = 0;
+    std::map<uint64_t, std::unique_ptr<Member>> nodes_;
+    std::set<uint64_t> cut_;
+};
+
+inline int Fsm::apply(void *arg, const raft_node_entry *entries, size_t n, int64_t *out_results)
+{
+    auto *self = static_cast<Fsm *>(arg);
+    {
+        std::lock_guard<std::mutex> lock(self->mutex_);
+        for (size_t i = 0; i < n; i++) {
+            EXPECT_GT(entries[i].index, self->applied_);
+            self->values_.emplace_back(static_cast<const char *>(entries[i].data), entries[i].len);
+            self->applied_ = entries[i].index;
+            out_results[i] = static_cast<int64_t>(self->values_.size());
+        }
+    }
+    self->cluster_->Notify();
+    return 0;
+}
+
+// Image: count, then length and bytes of each value.
+inline int Fsm::snapshot_write(void *arg, int fd, uint64_t *out_index)
+{
+    auto *self = static_cast<Fsm *>(arg);
+    std::lock_guard<std::mutex> lock(self->mutex_);
+    std::string image;
+    auto put = [&](uint64_t v) { image.append(reinterpret_cast<const char *>(&v), sizeof v); };
+    put(self->values_.size());
+    for (const std::string &value : self->values_) {
+        put(value.size());
+        image += value;
+    }
+    *out_index = self->applied_;
+    return write(fd, image.data(), image.size()) == static_cast<ssize_t>(image.size()) ? 0 : -1;
+}
+
+inline int Fsm::snapshot_restore(void *arg, int fd, uint64_t index, uint64_t)
+{
+    auto *self = static_cast<Fsm *>(arg);
+    {
+        std::lock_guard<std::mutex> lock(self->mutex_);
+        auto get = [&](void *to, size_t len) {
+            return read(fd, to, len) == static_cast<ssize_t>(len);
+        };
+        uint64_t n;
+        if (!get(&n, sizeof n)) {
+            return -1;
+        }
+        std::vector<std::string> values;
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t len;
+            if (!get(&len, sizeof len)) {
+                return -1;
+            }
+            std::string value(len, '\0');
+            if (!get(value.data(), len)) {
+                return -1;
+            }
+            values.push_back(value);
+        }
+        char extra;
+        if (read(fd, &extra, 1) != 0) {
+            return -1; // the file has to end with the image
+        }
+        self->values_ = std::move(values);
+        self->applied_ = index;
+        self->restores_++;
+    }
+    self->cluster_->Notify();
+    return 0;
+}
+
+} // namespace raft_test
+
+#endif
