@@ -113,6 +113,11 @@ int raft_change_request(struct raft *r, const struct raft_event_change *e)
         return rc;
     }
 
+    /* Not into a configuration that could not even commit its own entry. */
+    if (!raft_hears_majority(r, &c)) {
+        return RAFT_ERR_NOT_READY;
+    }
+
     if (e->op == RAFT_PROMOTE) {
         r->change = (struct raft_change){
             .active = true,

@@ -120,6 +120,50 @@ static const char *check_role(const struct raft *r)
     return NULL;
 }
 
+/*
+ * Thesis 6.2 with some room for the heartbeat grid: without a majority for long, nobody leads.
+ */
+static bool long_without_majority(const struct raft *r)
+{
+    const struct raft_config *c = raft_config_in_force(r);
+    uint32_t heard = raft_self_votes(r) ? 1 : 0;
+
+    for (uint32_t i = 0; i < r->n_peers; i++) {
+        heard += raft_config_is_voter(c, r->peers[i].id) &&
+                 r->now - r->peers[i].contact <= 4 * r->opt.election_ns;
+    }
+
+    return heard < raft_config_quorum(c);
+}
+
+static const char *check_leader(const struct raft *r)
+{
+    uint32_t pending = 0;
+
+    if (r->role != RAFT_LEADER) {
+        return NULL;
+    }
+
+    if (long_without_majority(r)) {
+        return "a leader that hears no majority";
+    }
+
+    for (uint32_t i = 0; i < r->n_configs; i++) {
+        pending += r->configs[i].index > r->commit;
+    }
+
+    /* Before its own entry is committed a leader may not know how much of its log is. */
+    if (raft_committed_own_term(r) && pending > 1) {
+        return "two configuration changes under way";
+    }
+
+    if (!raft_committed_own_term(r) && raft_config_current_index(r) > r->term_start) {
+        return "a configuration change before the leader's own commit";
+    }
+
+    return NULL;
+}
+
 static const char *check_peers(const struct raft *r)
 {
     for (uint32_t i = 0; r->role == RAFT_LEADER && i < r->n_peers; i++) {
@@ -172,9 +216,16 @@ static const char *check_delta(const struct raft *r)
         return "a committed entry changed";
     }
 
-    if (m->role == RAFT_LEADER && r->role == RAFT_LEADER && r->term == m->term &&
-        r->log.last < m->last) {
+    if (m->role != RAFT_LEADER || r->role != RAFT_LEADER || r->term != m->term) {
+        return NULL;
+    }
+
+    if (r->log.last < m->last) {
         return "a leader shortened its log";
+    }
+
+    if (r->commit > m->commit && raft_term_at(r, r->commit) != r->term) {
+        return "a leader committed an entry of an earlier term by itself";
     }
 
     return NULL;
@@ -214,6 +265,7 @@ const char *raft_check_invariants(struct raft *r)
 
     broken = check_log(r);
     broken = broken ? broken : check_role(r);
+    broken = broken ? broken : check_leader(r);
     broken = broken ? broken : check_peers(r);
     broken = broken ? broken : check_delta(r);
     remember(r);

@@ -37,6 +37,25 @@ bool raft_self_votes(const struct raft *r)
     return raft_config_is_voter(raft_config_current(r), r->opt.id);
 }
 
+/*
+ * Thesis 4.2.2: a server that its uncommitted last configuration leaves out may still be the only
+ * one that can be elected, because no other log is as long; it leads until that entry is committed.
+ */
+bool raft_self_electable(const struct raft *r)
+{
+    for (uint32_t i = r->n_configs; i > 0; i--) {
+        if (raft_config_is_voter(&r->configs[i - 1].config, r->opt.id)) {
+            return true;
+        }
+
+        if (r->configs[i - 1].index <= r->commit) {
+            break;
+        }
+    }
+
+    return false;
+}
+
 int raft_configs_reserve(struct raft *r, uint32_t extra)
 {
     uint32_t need = r->n_configs + extra;
@@ -134,7 +153,8 @@ int raft_snapshot_meta_at(const struct raft *r, raft_index index, struct raft_sn
     *meta = (struct raft_snapshot_meta){
         .index = index,
         .term = index == r->snapshot.index ? r->snapshot.term : raft_trail_term(&r->log, index),
-        .config = raft_config_for(r, index),
+        .config = RAFT_MUTANT(r, SNAPSHOT_NEWEST_CONFIG) ? raft_config_current(r)
+                                                         : raft_config_for(r, index),
     };
     return RAFT_OK;
 }

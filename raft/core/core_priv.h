@@ -263,6 +263,7 @@ void raft_configs_truncate(struct raft *r, raft_index last);
 void raft_configs_trim(struct raft *r, raft_index snapshot);
 void raft_configs_reset(struct raft *r, raft_index index, const struct raft_config *c);
 bool raft_self_votes(const struct raft *r);
+bool raft_self_electable(const struct raft *r);
 
 /* persist.c */
 bool raft_gate_open(const struct raft *r);
@@ -298,6 +299,7 @@ void raft_peers_rebuild(struct raft *r);
 void raft_peers_reset(struct raft *r);
 void raft_peer_probe(struct raft *r, struct raft_peer *p, raft_index next);
 void raft_peer_replicate(struct raft *r, struct raft_peer *p, raft_index next);
+void raft_peer_snapshot_begin(struct raft *r, struct raft_peer *p, raft_index snapshot);
 void raft_peer_inflight_add(struct raft *r, struct raft_peer *p, raft_index last, uint64_t bytes);
 void raft_peer_inflight_ack(struct raft *r, struct raft_peer *p, raft_index match);
 bool raft_peer_full(const struct raft *r, const struct raft_peer *p);
@@ -312,6 +314,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m);
 void raft_leader_match(struct raft *r, struct raft_peer *p, raft_index match);
 void raft_leader_commit(struct raft *r);
 void raft_leader_timers(struct raft *r);
+bool raft_hears_majority(const struct raft *r, const struct raft_config *c);
 bool raft_committed_own_term(const struct raft *r);
 int raft_propose(struct raft *r, const struct raft_event_propose *e);
 

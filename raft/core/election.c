@@ -86,8 +86,8 @@ static bool sticks_to_leader(const struct raft *r)
 
 bool raft_may_campaign(const struct raft *r)
 {
-    return r->role != RAFT_LEADER && raft_self_votes(r) && !r->recovering && raft_gate_open(r) &&
-           r->durable + 1 >= r->log.first;
+    return r->role != RAFT_LEADER && raft_self_electable(r) && !r->recovering &&
+           raft_gate_open(r) && r->durable + 1 >= r->log.first;
 }
 
 static void clear_tally(struct raft *r)

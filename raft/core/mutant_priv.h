@@ -32,6 +32,8 @@
     X(STALE_COMPLETION, "a late completion acknowledges entries that replaced the written ones")   \
     X(OLD_SNAPSHOT_INSTALLED, "a snapshot behind the commit index replaces the log")               \
     X(SNAPSHOT_WITHOUT_CONFIG, "installing a snapshot keeps the old configuration")                \
+    X(SNAPSHOT_NEWEST_CONFIG,                                                                      \
+      "a snapshot carries the newest configuration, not that of its index")                        \
     X(CONFIG_NO_ROLLBACK, "an overwritten configuration entry stays in force")                     \
     X(EVEN_QUORUM, "half of an even number of voters is a majority")                               \
     X(LEARNER_COUNTS, "learners count for the commit index")                                       \

@@ -38,6 +38,15 @@ void raft_peer_replicate(struct raft *r, struct raft_peer *p, raft_index next)
     inflight_clear(p);
 }
 
+void raft_peer_snapshot_begin(struct raft *r, struct raft_peer *p, raft_index snapshot)
+{
+    p->state = RAFT_PROGRESS_SNAPSHOT;
+    p->progress_at = r->now;
+    p->snap_index = snapshot;
+    p->snap_offset = 0;
+    inflight_clear(p);
+}
+
 static void peer_reset(struct raft *r, struct raft_peer *p)
 {
     p->match = 0;

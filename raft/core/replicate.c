@@ -293,6 +293,10 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         p->acked_round = a->round;
     }
 
+    if (RAFT_MUTANT(r, READ_ANY_ROUND)) {
+        p->acked_round = r->round;
+    }
+
     raft_leader_match(r, p, a->match);
     if (a->rejected) {
         on_reject(r, p, a);
@@ -305,11 +309,10 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
     raft_transfer_progress(r);
 }
 
-/* Whether a majority of voters was heard within the last 2E (thesis 6.2). */
-static bool hears_majority(const struct raft *r)
+/* Whether a majority of the voters of `c` was heard within the last 2E (thesis 6.2). */
+bool raft_hears_majority(const struct raft *r, const struct raft_config *c)
 {
-    const struct raft_config *c = raft_config_current(r);
-    uint32_t n = raft_self_votes(r) ? 1 : 0;
+    uint32_t n = raft_config_is_voter(c, r->opt.id) ? 1 : 0;
 
     for (uint32_t i = 0; i < r->n_peers; i++) {
         if (raft_config_is_voter(c, r->peers[i].id) &&
@@ -357,7 +360,7 @@ void raft_leader_timers(struct raft *r)
         return;
     }
 
-    if (!hears_majority(r) && !RAFT_MUTANT(r, NO_STEP_DOWN)) {
+    if (!raft_hears_majority(r, raft_config_current(r)) && !RAFT_MUTANT(r, NO_STEP_DOWN)) {
         raft_become_follower(r, r->term, 0);
         return;
     }

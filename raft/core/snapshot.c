@@ -18,10 +18,7 @@ static const struct raft_snapshot *find_snapshot(const struct raft *r, raft_inde
 
 void raft_peer_snapshot(struct raft *r, struct raft_peer *p)
 {
-    p->state = RAFT_PROGRESS_SNAPSHOT;
-    p->progress_at = r->now;
-    p->snap_index = r->snapshot.index;
-    p->snap_offset = 0;
+    raft_peer_snapshot_begin(r, p, r->snapshot.index);
     raft_send_chunk(r, p);
 }
 
@@ -130,7 +127,8 @@ int raft_snapshot_taken(struct raft *r, const struct raft_event_taken *e)
         .index = e->index,
         .term = raft_term_at(r, e->index),
         .size = e->size,
-        .config = *raft_config_for(r, e->index),
+        .config = RAFT_MUTANT(r, SNAPSHOT_NEWEST_CONFIG) ? *raft_config_current(r)
+                                                         : *raft_config_for(r, e->index),
     };
     raft_configs_trim(r, e->index);
     persist_marker(r, false);

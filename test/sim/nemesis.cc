@@ -41,8 +41,9 @@ Plan random_plan(uint64_t seed)
     random_world(rng, &p.options);
 
     Trouble &t = p.trouble;
-    uint64_t *kinds[] = {&t.crash,      &t.crash_all,   &t.isolate,  &t.cut_link,   &t.split, &t.pause,
-                         &t.clock_jump, &t.freeze_disk, &t.transfer, &t.membership, &t.snapshot};
+    uint64_t *kinds[] = {&t.crash,    &t.crash_all,  &t.isolate,    &t.cut_link,
+                         &t.split,    &t.pause,      &t.clock_jump, &t.freeze_disk,
+                         &t.transfer, &t.membership, &t.snapshot};
     for (uint64_t *k : kinds) {
         *k = rng.permille(500) ? rng.between(1, 10) : 0;
     }
@@ -74,6 +75,16 @@ class Nemesis
   public:
     Nemesis(World &w, const Plan &p) : w_(w), t_(p.trouble), end_(p.duration)
     {
+    }
+
+    // Changes of membership right after elections are where the bug of 2015 was.
+    void watch()
+    {
+        w_.on_leader = [this](raft_id) {
+            if (t_.membership > 0 && w_.now < end_ && w_.rng.permille(300)) {
+                w_.at(w_.now + w_.rng.below(5 * kMs), [this] { membership(); });
+            }
+        };
     }
 
     void schedule()
@@ -124,7 +135,8 @@ void Nemesis::crash(raft_id id)
         return;
     }
     w.crash(id);
-    w.at(w.now + w.rng.between(1, 800) * kMs, [&w, id] {
+    Time away = w.rng.permille(300) ? w.rng.between(1, 10) : w.rng.between(1, 800);
+    w.at(w.now + away * kMs, [&w, id] {
         if (!w.node(id).alive) {
             w.start(id);
         }
@@ -161,6 +173,9 @@ void Nemesis::membership()
         }
     }
     w_.change(l, op, id);
+    if (w_.rng.permille(200)) {
+        membership(); // at once again: to be refused
+    }
 }
 
 void Nemesis::heal()
@@ -175,9 +190,9 @@ void Nemesis::heal()
 
 void Nemesis::strike()
 {
-    const uint64_t weights[] = {t_.crash, t_.crash_all,  t_.isolate,     t_.cut_link,
-                                t_.split, t_.heal,       t_.pause,       t_.clock_jump,
-                                t_.freeze_disk, t_.transfer, t_.membership, t_.snapshot};
+    const uint64_t weights[] = {t_.crash,       t_.crash_all, t_.isolate,    t_.cut_link,
+                                t_.split,       t_.heal,      t_.pause,      t_.clock_jump,
+                                t_.freeze_disk, t_.transfer,  t_.membership, t_.snapshot};
     uint64_t sum = 0, pick = 0;
     for (uint64_t x : weights) {
         sum += x;
@@ -207,7 +222,10 @@ void Nemesis::strike()
             w.at(w.now + w.rng.between(10, 1500) * kMs, [&w, id] { w.resume(id); });
         }
         break;
-    case 7: n.clock_offset += static_cast<int64_t>(w.rng.below(20 * kSec)) - 10000 * static_cast<int64_t>(kMs); break;
+    case 7:
+        n.clock_offset +=
+            static_cast<int64_t>(w.rng.below(20 * kSec)) - 10000 * static_cast<int64_t>(kMs);
+        break;
     case 8: w.disk_freeze(id, !n.disk_frozen); break;
     case 9:
         if (w.leader() != 0) {
@@ -285,6 +303,7 @@ Outcome run_plan(const Plan &p)
 
     w.start_all();
     w.start_clients();
+    nemesis.watch();
     nemesis.schedule();
     while (w.ok() && w.now < p.duration && w.run_one()) {
     }

@@ -85,12 +85,14 @@ void World::send(const Message &m)
     int copies = rng.permille(opt.duplicate_permille) ? 2 : 1;
     for (int i = 0; i < copies; i++) {
         Time delay = rng.between(opt.delay_min, opt.delay_max);
-        if (rng.permille(opt.slow_permille)) {
+        /* Slow ones are already beyond the place where the network is cut later. */
+        bool slow = rng.permille(i == 0 ? opt.slow_permille : 300);
+        if (slow) {
             delay += rng.between(50 * kMs, 2 * kSec);
         }
         auto copy = std::make_shared<Message>(m);
-        at(now + delay, [this, copy] {
-            if (!cut[copy->m.from][copy->m.to]) {
+        at(now + delay, [this, copy, slow] {
+            if (slow || !cut[copy->m.from][copy->m.to]) {
                 deliver(*copy);
             }
         });
@@ -153,7 +155,8 @@ void World::deliver(const Message &message)
     });
 }
 
-// ---- the story ------------------------------------------------------------------------------------
+// ---- the story
+// ------------------------------------------------------------------------------------
 
 void World::say(const std::string &line)
 {
@@ -222,8 +225,8 @@ void World::note(const Node &n, const raft_effects &out)
 {
     std::string me = "n" + std::to_string(n.id);
     if (out.role_changed) {
-        std::string s = me + " is " + raft_role_name(out.role) + ", term " +
-                        std::to_string(out.term);
+        std::string s =
+            me + " is " + raft_role_name(out.role) + ", term " + std::to_string(out.term);
         if (out.role == RAFT_FOLLOWER && out.leader != 0) {
             s += ", of n" + std::to_string(out.leader);
         }

@@ -52,6 +52,19 @@ void World::check_leader(const Node &n, const raft_effects &out)
     }
     oracle.leaders[out.term] = n.id;
 
+    const raft_config *c = raft_config_in_force(n.core);
+    std::set<raft_id> voted = oracle.votes[{out.term, n.id}];
+    voted.insert(n.id);
+    uint32_t votes = 0;
+    for (raft_id id : voted) {
+        votes += raft_config_is_voter(c, id);
+    }
+    if (votes * 2 <= raft_config_voters(c)) {
+        fail("n" + std::to_string(n.id) + " leads term " + std::to_string(out.term) + " with " +
+             std::to_string(votes) + " of " + std::to_string(raft_config_voters(c)) + " votes");
+        return;
+    }
+
     raft_index i = oracle.last();
     while (i > 0 && oracle.log[i].by_term >= out.term) {
         i--;
@@ -88,6 +101,12 @@ void World::check_commit(Node &n, const raft_effects &out)
         scratch.chain = oracle.log.back().chain;
         scratch.apply(*e);
         oracle.log.push_back({e->term, content(*e), scratch.chain, out.term});
+        if (e->type == RAFT_ENTRY_CONFIG) {
+            raft_config c;
+            if (raft_config_decode(e->data->data(), e->data->size(), &c) == 0) {
+                oracle.configs[i] = c;
+            }
+        }
         if (e->type == RAFT_ENTRY_COMMAND) {
             Op op = decode_op(*e);
             oracle.applied_ops.insert({{op.client, op.seq}, i});
@@ -114,6 +133,20 @@ void World::check_commit(Node &n, const raft_effects &out)
     }
 }
 
+// A snapshot carries the configuration that was in force at its index, neither older nor newer.
+void World::check_snapshot(const Node &n, const raft_snapshot_meta &meta)
+{
+    auto it = oracle.configs.upper_bound(meta.index);
+    const raft_config &want = (--it)->second;
+    uint8_t a[RAFT_MAX_CONFIG_BYTES], b[RAFT_MAX_CONFIG_BYTES];
+    int na = raft_config_encode(&want, a, sizeof(a));
+    int nb = raft_config_encode(meta.config, b, sizeof(b));
+    if (na != nb || memcmp(a, b, static_cast<size_t>(na)) != 0) {
+        fail("n" + std::to_string(n.id) + " has another configuration in snapshot " +
+             std::to_string(meta.index) + " than was in force");
+    }
+}
+
 // Nothing a peer may rely on leaves before it is on disk.
 void World::check_message(const Node &n, const raft_message &m)
 {
@@ -126,10 +159,13 @@ void World::check_message(const Node &n, const raft_message &m)
         (n.disk.term != m.u.vote_reply.campaign_term || n.disk.vote != m.to)) {
         fail("n" + std::to_string(n.id) + " grants a vote that is not on disk");
     }
+    if (m.type == RAFT_MSG_VOTE_REPLY && !m.u.vote_reply.pre && m.u.vote_reply.granted) {
+        oracle.votes[{m.u.vote_reply.campaign_term, m.to}].insert(n.id);
+    }
     if (m.type == RAFT_MSG_APPEND_REPLY && m.u.append_reply.match > 0) {
         raft_index match = m.u.append_reply.match;
-        if (match > n.disk.marker &&
-            (match > n.disk.last() || n.disk.term_at(match) != n.term_at(match))) {
+        raft_term term = match + 1 < n.log_first ? oracle.log[match].term : n.term_at(match);
+        if (match > n.disk.marker && (match > n.disk.last() || n.disk.term_at(match) != term)) {
             fail("n" + std::to_string(n.id) + " acknowledges entry " + std::to_string(match) +
                  " that is not on disk");
         }

@@ -1,6 +1,6 @@
-// A deterministic world for the Raft core: virtual time, a network and disks that fail, clients, and
-// an oracle that knows the committed log. Everything follows from Options (and its seed): two runs
-// of the same options give the same trace, byte for byte.
+// A deterministic world for the Raft core: virtual time, a network and disks that fail, clients,
+// and an oracle that knows the committed log. Everything follows from Options (and its seed): two
+// runs of the same options give the same trace, byte for byte.
 #pragma once
 
 #include <cstdint>
@@ -226,7 +226,7 @@ struct Client {
     bool read = false;
     bool stopped = false;
     Op op;
-    raft_index floor = 0; // everything completed before the operation began
+    raft_index floor = 0; // everything committed before the operation began
     uint64_t attempt = 0;
     uint64_t ctx = 0; // of the read attempt
     size_t target = 0;
@@ -245,9 +245,9 @@ class Oracle
     };
     std::vector<Committed> log = std::vector<Committed>(1);
     std::map<raft_term, raft_id> leaders;
+    std::map<std::pair<raft_term, raft_id>, std::set<raft_id>> votes; // durable when they left
     std::map<std::pair<uint64_t, uint64_t>, raft_index> applied_ops;
-    raft_index completed = 0; // highest index that a finished client operation depends on
-
+    std::map<raft_index, raft_config> configs; // committed ones
     raft_index last() const
     {
         return log.size() - 1;
@@ -295,7 +295,7 @@ class World
     void crash(raft_id id);
     void pause(raft_id id);
     void resume(raft_id id);
-    void wipe(raft_id id); // crashed server: an empty disk, another incarnation
+    void wipe(raft_id id);  // crashed server: an empty disk, another incarnation
     raft_id leader() const; // alive, of the highest term; 0: none
     raft_id wait_leader(Time limit = 10 * kSec);
 
@@ -306,7 +306,7 @@ class World
     void heal();
     // Sees every message before it is sent; false: it is lost.
     std::function<bool(const Message &)> filter;
-    std::vector<Message> captured; // for filters that hold messages back
+    std::function<void(raft_id)> on_leader; // a server became leader
     void deliver(const Message &m);
     void send(const Message &m);
 
@@ -372,6 +372,7 @@ class World
     void check_step(Node &n, const raft_effects &out);
     void check_message(const Node &n, const raft_message &m);
     void check_commit(Node &n, const raft_effects &out);
+    void check_snapshot(const Node &n, const raft_snapshot_meta &meta);
     void check_leader(const Node &n, const raft_effects &out);
     void mix(uint64_t v);
 };

@@ -1,5 +1,5 @@
-// Random worlds by seed. RAFT_SIM_SEEDS=n and RAFT_SIM_FIRST=n widen a run; a failing seed is printed
-// and repeated alone with RAFT_SIM_SEED=n (RAFT_SIM_TRACE=1 tells its story).
+// Random worlds by seed. RAFT_SIM_SEEDS=n and RAFT_SIM_FIRST=n widen a run; a failing seed is
+// printed and repeated alone with RAFT_SIM_SEED=n (RAFT_SIM_TRACE=1 tells its story).
 #include <cstdio>
 #include <cstdlib>
 
@@ -51,11 +51,12 @@ void run_part(uint64_t part, uint64_t parts)
          seed += parts) {
         run_seed(seed, &total);
     }
-    printf("steps %llu, writes %llu, reads %llu, terms with a leader %llu, entries committed %llu\n",
-           static_cast<unsigned long long>(total.steps), static_cast<unsigned long long>(total.writes),
-           static_cast<unsigned long long>(total.reads),
-           static_cast<unsigned long long>(total.leaders),
-           static_cast<unsigned long long>(total.commits));
+    printf(
+        "steps %llu, writes %llu, reads %llu, terms with a leader %llu, entries committed %llu\n",
+        static_cast<unsigned long long>(total.steps), static_cast<unsigned long long>(total.writes),
+        static_cast<unsigned long long>(total.reads),
+        static_cast<unsigned long long>(total.leaders),
+        static_cast<unsigned long long>(total.commits));
 }
 
 } // namespace

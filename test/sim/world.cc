@@ -30,6 +30,7 @@ World::World(const Options &o) : opt(o), rng(o.seed)
         }
     }
 
+    oracle.configs[0] = initial;
     for (int i = 0; i < o.clients; i++) {
         Client c;
         c.id = static_cast<uint64_t>(i + 1);
@@ -60,12 +61,13 @@ void World::mix(uint64_t v)
     trace_hash *= 0xFF51AFD7ED558CCDull;
 }
 
-// ---- time -----------------------------------------------------------------------------------------
+// ---- time
+// -----------------------------------------------------------------------------------------
 
 void World::at(Time when, std::function<void()> what)
 {
-    queue_.push({std::max(when, now), order_++,
-                 std::make_shared<std::function<void()>>(std::move(what))});
+    queue_.push(
+        {std::max(when, now), order_++, std::make_shared<std::function<void()>>(std::move(what))});
 }
 
 bool World::run_one()
@@ -117,7 +119,8 @@ void World::on_node(raft_id id, uint64_t life, std::function<void(Node &)> what)
     what(n);
 }
 
-// ---- servers --------------------------------------------------------------------------------------
+// ---- servers
+// --------------------------------------------------------------------------------------
 
 static raft_uuid uuid(uint64_t a, uint64_t b)
 {
@@ -313,7 +316,8 @@ raft_id World::wait_leader(Time limit)
     return leader();
 }
 
-// ---- the step and its effects ---------------------------------------------------------------------
+// ---- the step and its effects
+// ---------------------------------------------------------------------
 
 int World::step(raft_id id, const raft_event &ev)
 {
@@ -346,6 +350,9 @@ void World::effects(Node &n, const raft_effects &out)
         n.log_first = out.compact_before;
     }
     check_step(n, out);
+    if (on_leader && out.role_changed && out.role == RAFT_LEADER) {
+        on_leader(n.id);
+    }
     n.out = out;
     do_messages(n, out);
     do_chunk(n, out);
@@ -387,6 +394,9 @@ void World::do_persist(Node &n, const raft_effects &out)
         w.entries.push_back({e.term, e.type, bytes});
     }
 
+    if (p.has_snapshot) {
+        check_snapshot(n, p.snapshot);
+    }
     if (p.has_snapshot && p.reset_log) {
         n.log.clear();
         n.log_first = p.snapshot.index + 1;
@@ -623,7 +633,8 @@ void World::arm_timer(Node &n)
     });
 }
 
-// ---- requests -------------------------------------------------------------------------------------
+// ---- requests
+// -------------------------------------------------------------------------------------
 
 int World::propose(raft_id id, uint64_t value, size_t padding)
 {
