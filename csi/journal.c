@@ -275,6 +275,23 @@ static int check_room(struct gfsi_journal *j, const struct gfsi_record *r, enum 
     return 0;
 }
 
+/* A repeated call changes nothing, and is not worth an fsync. */
+static bool is_known(struct gfsi_record *r, const struct gfsi_record *volume,
+                     enum gfsi_use_kind kind, const struct gfsi_record_use *use)
+{
+    const struct gfsi_record_use *old = find_use(r, kind, use->path);
+
+    return old != NULL && strcmp(old->digest, use->digest) == 0 &&
+           strcmp(old->capability, use->capability) == 0 && old->read_only == use->read_only &&
+           old->symlink == use->symlink && old->access_mode == use->access_mode &&
+           strcmp(r->fluid_path, volume->fluid_path) == 0 &&
+           strcmp(r->sub_path, volume->sub_path) == 0 &&
+           strcmp(r->mount_type, volume->mount_type) == 0 &&
+           strcmp(r->label_key, volume->label_key) == 0 &&
+           strcmp(r->generation, volume->generation) == 0 &&
+           r->clean_policy == volume->clean_policy && r->from_keeper == volume->from_keeper;
+}
+
 int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
                      enum gfsi_use_kind kind, const struct gfsi_use *use, struct gfs_err *err)
 {
@@ -292,12 +309,12 @@ int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
 
     (void)pthread_mutex_lock(&j->mutex);
     r = find(j, volume->id);
-    rc = check_room(j, r, kind, err);
-    if (rc < 0) {
+    rc = r != NULL && is_known(r, next, kind, made) ? 1 : check_room(j, r, kind, err);
+    if (rc != 0) {
         (void)pthread_mutex_unlock(&j->mutex);
         (void)gfsi_record_use_free(made);
         (void)gfsi_record_free(next);
-        return rc;
+        return rc < 0 ? rc : 0;
     }
     /* The new record takes the uses over, and the old one's place when the file is written. */
     if (r != NULL) {
