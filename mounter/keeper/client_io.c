@@ -34,6 +34,11 @@ static void close_client(struct gfsi_held *h)
     h->client = (struct gfsi_client){.pidfd = -1, .control_fd = -1};
 }
 
+static uint64_t answered(const struct gfsi_held *h)
+{
+    return __atomic_load_n(&h->session->answered, __ATOMIC_RELAXED);
+}
+
 static int start_client(struct gfsi_held *h, struct gfs_err *err)
 {
     struct gfsi_spawn s = {
@@ -47,6 +52,7 @@ static int start_client(struct gfsi_held *h, struct gfs_err *err)
     int rc;
 
     h->fail = (struct gfs_err)GFS_ERR_INIT;
+    h->answered_before = answered(h);
     h->session->generation++;
     rc = gfsi_spawn_client(&s, &h->client, err);
     if (rc != 0) {
@@ -148,7 +154,7 @@ static unsigned act_once(struct gfsi_held *h, unsigned actions)
     if ((actions & GFSI_LIFE_SPAWN) != 0 && start_client(h, &err) != 0) {
         h->fail = err;
         gfs_error("keeper", "client not started", "id=%s error=%s", h->spec->id, GFS_Q(err.text));
-        return gfsi_life_exited(&h->life, gfs_clock_mono(), gfsi_fusedev_alive(&h->dev));
+        return gfsi_life_exited(&h->life, gfs_clock_mono(), gfsi_fusedev_alive(&h->dev), false);
     }
     return 0;
 }
@@ -256,5 +262,6 @@ static void pidfd_ready(struct gfsi_source *source, uint32_t events)
     }
     note_exit(h, status);
     close_client(h);
-    gfsi_held_act(h, gfsi_life_exited(&h->life, gfs_clock_mono(), gfsi_fusedev_alive(&h->dev)));
+    gfsi_held_act(h, gfsi_life_exited(&h->life, gfs_clock_mono(), gfsi_fusedev_alive(&h->dev),
+                                      answered(h) != h->answered_before));
 }

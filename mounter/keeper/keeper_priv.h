@@ -40,6 +40,7 @@ struct gfsi_held {
     int session_fd;
     int log_fd; /* -1: the keeper's stderr */
     struct gfsi_client client;
+    uint64_t answered_before; /* session->answered when the client was started */
     struct gfsi_source pidfd_source;
     struct gfsi_source control_source;
     bool removed;        /* out of the list; freed after the present round */

@@ -108,19 +108,32 @@ unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now)
 }
 
 /* At once after a healthy life, with growing pauses for one that dies young. */
-static unsigned plan_successor(struct gfsi_life *l, int64_t now, bool healthy)
+static unsigned plan_successor(struct gfsi_life *l, int64_t now, bool healthy, bool progress)
 {
+    int64_t pause;
+
     l->restarts++;
     if (healthy) {
         gfs_backoff_reset(&l->backoff);
         return spawn(l, now);
     }
-    l->spawn_at = now + gfs_backoff_next(&l->backoff);
+    pause = gfs_backoff_next(&l->backoff);
+    if (progress && pause > GFSI_LIFE_PROGRESS_PAUSE_NS) {
+        pause = GFSI_LIFE_PROGRESS_PAUSE_NS;
+    }
+    l->spawn_at = now + pause;
     return 0;
 }
 
-/* The client is gone for good or for now, but the mount goes on: what next? */
-static unsigned succeed(struct gfsi_life *l, int64_t now, bool healthy, bool was_probation)
+/* How a client that ended had done. */
+struct career {
+    bool healthy;
+    bool progress;
+    bool probation;
+};
+
+/* The client is gone, the mount goes on: what next? */
+static unsigned succeed(struct gfsi_life *l, int64_t now, const struct career *c)
 {
     if (l->swap) {
         l->swap = false;
@@ -128,17 +141,20 @@ static unsigned succeed(struct gfsi_life *l, int64_t now, bool healthy, bool was
         l->restarts++;
         return spawn(l, now);
     }
-    if (was_probation) {
+    if (c->probation) {
         l->restarts++;
         return GFSI_LIFE_REVERT | spawn(l, now);
     }
-    return plan_successor(l, now, healthy);
+    return plan_successor(l, now, c->healthy, c->progress);
 }
 
-unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive)
+unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool progress)
 {
-    bool healthy = l->ready_at != 0 && now - l->ready_at >= GFSI_LIFE_HEALTHY_NS;
-    bool probation = l->probation;
+    struct career career = {
+        .healthy = l->ready_at != 0 && now - l->ready_at >= GFSI_LIFE_HEALTHY_NS,
+        .progress = progress,
+        .probation = l->probation,
+    };
 
     l->running = false;
     l->dying = false;
@@ -151,7 +167,7 @@ unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive)
     case GFS_KEEPER_BROKEN: return 0;
     case GFS_KEEPER_STOPPING:
         /* Detached but in use: whoever has files open is served until they are closed. */
-        return alive ? succeed(l, now, healthy, false) : GFSI_LIFE_GONE;
+        return alive ? succeed(l, now, &career) : GFSI_LIFE_GONE;
     case GFS_KEEPER_SERVING:
     case GFS_KEEPER_RESTARTING: break;
     }
@@ -162,7 +178,7 @@ unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive)
     if (l->state == GFS_KEEPER_SERVING) {
         move(l, GFS_KEEPER_RESTARTING);
     }
-    return succeed(l, now, healthy, probation);
+    return succeed(l, now, &career);
 }
 
 bool gfsi_life_can_restart(const struct gfsi_life *l)
@@ -179,7 +195,7 @@ unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv)
     if (l->state == GFS_KEEPER_SERVING) {
         move(l, GFS_KEEPER_RESTARTING);
     }
-    return l->running ? kill_client(l) : succeed(l, now, true, false);
+    return l->running ? kill_client(l) : succeed(l, now, &(struct career){.healthy = true});
 }
 
 unsigned gfsi_life_unmounted(struct gfsi_life *l)

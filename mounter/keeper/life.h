@@ -65,10 +65,15 @@ struct gfsi_life {
 /* `spec` gives the timeouts. Nothing runs yet; state STARTING. */
 void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uint64_t seed);
 
-/* Each returns actions. `alive`: the FUSE connection has not ended. */
+/* What a successor waits at most when the client died young but had answered requests: it may be
+ * killed often, or crash on one request while it serves the others. */
+#define GFSI_LIFE_PROGRESS_PAUSE_NS (50 * GFS_NS_PER_MS)
+
+/* Each returns actions. `alive`: the FUSE connection has not ended; `progress`: the client that
+ * ended had answered requests. */
 unsigned gfsi_life_start(struct gfsi_life *l, int64_t now);
 unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now);
-unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive);
+unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool progress);
 unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv);
 unsigned gfsi_life_unmounted(struct gfsi_life *l);
 unsigned gfsi_life_tick(struct gfsi_life *l, int64_t now, bool alive);

@@ -1,0 +1,40 @@
+/* The control socket to the keeper. */
+#include "fuse_priv.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+void gfsi_control_send(uint16_t type, int status, uint64_t value, const char *text)
+{
+    struct gfs_control_msg msg = {
+        .magic = GFS_SESSION_MAGIC,
+        .version = GFS_SESSION_VERSION,
+        .type = type,
+        .status = status,
+        .value = value,
+    };
+
+    (void)snprintf(msg.text, sizeof(msg.text), "%s", text != NULL ? text : "");
+    /* A keeper that is gone or does not read changes nothing for those who use the mount. */
+    (void)send(GFS_SESSION_CONTROL_FD, &msg, sizeof(msg), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+bool gfsi_control_receive(void)
+{
+    struct gfs_control_msg msg;
+    ssize_t n = recv(GFS_SESSION_CONTROL_FD, &msg, sizeof(msg), MSG_DONTWAIT | MSG_TRUNC);
+
+    if (n < 0) {
+        return errno == EAGAIN || errno == EINTR;
+    }
+    if (n == 0) {
+        return false;
+    }
+    if (n == sizeof(msg) && msg.magic == GFS_SESSION_MAGIC && msg.version == GFS_SESSION_VERSION &&
+        msg.type == GFS_CONTROL_PING) {
+        gfsi_control_send(GFS_CONTROL_PONG, 0, msg.value, NULL);
+    }
+    return true;
+}

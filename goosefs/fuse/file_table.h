@@ -1,0 +1,53 @@
+/* Backend files by (inode, version), shared by all handles that name the pair, opened on demand: a
+ * handle is no more than that pair, so a successor process serves handles it never opened.
+ *
+ * A file without users stays for a while, up to GFSI_FILES_IDLE_MAX, so that reads through a
+ * predecessor's handle, which has no user here, do not open it each time. Bounded: with
+ * GFSI_FILES_MAX files in use at the very moment, BUSY. Thread: any; the backend is called without
+ * the lock. */
+#ifndef GFSI_FILE_TABLE_H
+#define GFSI_FILE_TABLE_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <gfs/fuse/backend.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define GFSI_FILES_MAX      65536
+#define GFSI_FILES_IDLE_MAX 256
+
+struct gfsi_file;
+
+struct gfsi_file_table {
+    const struct gfs_fuse_backend *backend; /* borrowed */
+    pthread_mutex_t mutex;
+    struct gfsi_file **buckets;
+    size_t count;
+    size_t idle;
+    struct gfsi_file *idle_first; /* oldest */
+    struct gfsi_file *idle_last;
+};
+
+int gfsi_file_table_init(struct gfsi_file_table *t, const struct gfs_fuse_backend *backend);
+void gfsi_file_table_fini(struct gfsi_file_table *t); /* closes all; none may be in use */
+
+/* Opens what the inode is now; *out_version names it. The handle counts as one user. */
+int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_version);
+
+/* Reads from the pair. When it is not open here it is opened; GFS_ECHANGED when the inode has
+ * another version by now. */
+ssize_t gfsi_file_read(struct gfsi_file_table *t, uint64_t ino, uint64_t version, void *buf,
+                       size_t size, uint64_t offset);
+
+/* One handle less. Unknown pairs (opened by a predecessor) are fine. */
+void gfsi_file_release(struct gfsi_file_table *t, uint64_t ino, uint64_t version);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,130 @@
+/* Inside the FUSE server. */
+#ifndef GFSI_FUSE_PRIV_H
+#define GFSI_FUSE_PRIV_H
+
+#define FUSE_USE_VERSION 317
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <gfs/base/err.h>
+#include <gfs/base/metrics.h>
+#include <gfs/fuse/server.h>
+#include <gfs/mounter/session.h>
+
+#include "dir_table.h"
+#include "file_table.h"
+#include "version_cache.h"
+
+/* Every operation that is counted and timed. */
+#define GFSI_FUSE_OP_MAP(X)                                                                        \
+    X(LOOKUP, "lookup")                                                                            \
+    X(GETATTR, "getattr")                                                                          \
+    X(OPEN, "open")                                                                                \
+    X(READ, "read")                                                                                \
+    X(RELEASE, "release")                                                                          \
+    X(OPENDIR, "opendir")                                                                          \
+    X(READDIR, "readdir")                                                                          \
+    X(READDIRPLUS, "readdirplus")                                                                  \
+    X(RELEASEDIR, "releasedir")                                                                    \
+    X(STATFS, "statfs")                                                                            \
+    X(ACCESS, "access")                                                                            \
+    X(DENIED, "denied")
+
+enum gfsi_fuse_op {
+#define GFSI_FUSE_OP_ENUM(name, text) GFSI_OP_##name,
+    GFSI_FUSE_OP_MAP(GFSI_FUSE_OP_ENUM)
+#undef GFSI_FUSE_OP_ENUM
+        GFSI_OP_COUNT
+};
+
+struct gfsi_op_metrics {
+    struct gfs_metric *seconds;
+    struct gfs_metric *errors;
+};
+
+struct gfs_fuse {
+    struct gfs_fuse_config config;
+    struct fuse_session *session;
+    struct gfs_session *state; /* the keeper's memfd, NULL on our own */
+    size_t state_size;
+    bool replaying;           /* the next read by the library is the recorded INIT */
+    bool swallow;             /* ... whose reply the kernel has already */
+    bool use_slots;           /* no FUSE_NOTIFY_RESEND: requests are kept in the memfd */
+    int start_error;          /* of the replay, errno */
+    char *mountpoint;         /* our own mount */
+    int wake_fd;              /* eventfd: the last worker has ended */
+    atomic_uint workers;      /* running */
+    atomic_llong quiet_until; /* no error is logged before, monotonic ns */
+    struct gfsi_file_table files;
+    struct gfsi_dir_table dirs;
+    struct gfsi_version_cache versions;
+    struct gfsi_op_metrics op_metrics[GFSI_OP_COUNT];
+    struct gfs_metric *read_bytes;
+    struct gfs_metric *resent;
+};
+
+/* One of the pool's threads; also what the library's I/O hooks find their slot by. */
+struct gfsi_fuse_worker {
+    struct gfs_fuse *fuse;
+    pthread_t thread;
+    unsigned index;
+    char *buf; /* GFS_FUSE_MAX_READ bytes for replies, made on first use */
+};
+
+/* worker.c: the calling thread's, NULL outside the pool. */
+struct gfsi_fuse_worker *gfsi_fuse_worker_self(void);
+int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfsi_fuse_worker *workers,
+                         struct gfs_err *err);
+void gfsi_fuse_pool_join(struct gfsi_fuse_worker *workers, unsigned n);
+
+/* channel.c: the inherited device. */
+int gfsi_channel_open(struct gfs_fuse *fuse, struct gfs_err *err);
+/* The INIT exchange, recorded or live; afterwards requests can be served. */
+int gfsi_channel_handshake(struct gfs_fuse *fuse, struct gfs_err *err);
+/* Executes again what a predecessor left in the slots that fall to this worker. */
+void gfsi_channel_recover_slots(struct gfs_fuse *fuse, unsigned index);
+
+/* control.c: the keeper. */
+void gfsi_control_send(uint16_t type, int status, uint64_t value, const char *text);
+/* One message: answers it. False when the keeper has gone. */
+bool gfsi_control_receive(void);
+
+/* ops_*.c */
+extern const struct fuse_lowlevel_ops gfsi_fuse_ops;
+void gfsi_op_init(void *userdata, struct fuse_conn_info *conn);
+void gfsi_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void gfsi_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void gfsi_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void gfsi_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void gfsi_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
+void gfsi_op_statfs(fuse_req_t req, fuse_ino_t ino);
+void gfsi_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void gfsi_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                  struct fuse_file_info *fi);
+void gfsi_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void gfsi_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void gfsi_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                     struct fuse_file_info *fi);
+void gfsi_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                         struct fuse_file_info *fi);
+void gfsi_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* The kernel's node id of the root is always 1; the inode shown there may be another. */
+uint64_t gfsi_ino_from_node(const struct gfs_fuse *fuse, fuse_ino_t node);
+void gfsi_stat_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
+                         struct stat *out);
+void gfsi_entry_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
+                          struct fuse_entry_param *out);
+double gfsi_seconds(int64_t ns);
+
+/* Replies with the errno of `code`, counts and (not too often) logs it. */
+void gfsi_reply_error(struct gfs_fuse *fuse, fuse_req_t req, enum gfsi_fuse_op op, uint64_t ino,
+                      int code);
+void gfsi_observe(struct gfs_fuse *fuse, enum gfsi_fuse_op op, int64_t started);
+void gfsi_metrics_init(struct gfs_fuse *fuse);
+
+#endif

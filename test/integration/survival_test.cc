@@ -1,0 +1,219 @@
+// Whichever process dies, hangs or is replaced: applications see a pause, not an error.
+#include "survival_fixture.h"
+
+namespace
+{
+
+constexpr uint64_t kSize = 4 << 20;
+constexpr int kKills = 50;
+
+std::vector<std::string> SlowTree()
+{
+    return {"--size", std::to_string(kSize), "--delay-us", "300", "--uncached"};
+}
+
+class KilledClient : public Survival, public ::testing::WithParamInterface<bool>
+{
+};
+
+// With FUSE_NOTIFY_RESEND, and as on kernels that do not have it.
+INSTANTIATE_TEST_SUITE_P(Both, KilledClient, ::testing::Bool(), [](const auto &i) {
+    return std::string(i.param ? "WithoutResend" : "WithResend");
+});
+
+TEST_P(KilledClient, FiftyTimesAndEightReadersSeeNoErrorAndNoWrongByte)
+{
+    Client c;
+    c.args = SlowTree();
+    if (GetParam()) {
+        c.args.push_back("--no-resend");
+    }
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    uint32_t pid = info.pid;
+
+    Readers readers(mountpoint_, kSize, 8);
+    for (int i = 0; i < kKills; i++) {
+        ASSERT_TRUE(readers.Progress()) << "after " << i << " kills";
+        ASSERT_EQ(kill((pid_t)pid, SIGKILL), 0);
+        info = SuccessorOf(pid);
+        ASSERT_NE(info.pid, pid);
+        pid = info.pid;
+    }
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+
+    info = Stat();
+    EXPECT_EQ(readers.errors_, 0u) << "last: " << strerror(readers.last_errno_);
+    EXPECT_EQ(readers.wrong_, 0u);
+    EXPECT_EQ(info.restarts, (uint64_t)kKills);
+    EXPECT_GT(info.resends, 0u) << "no request was ever in flight: the test shows nothing";
+    EXPECT_EQ(Unmount(), 0);
+    EXPECT_EQ(MountsBelowDir(), 0u);
+    EXPECT_FALSE(process_exists((pid_t)pid));
+}
+
+TEST_F(Survival, AHandleOpenedBeforeTheKillReadsOnAfterIt)
+{
+    Client c;
+    c.args = SlowTree();
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    int fd = open((mountpoint_ + "/big").c_str(), O_RDONLY);
+    ASSERT_GE(fd, 0);
+    std::vector<char> got(65536), want(65536);
+
+    for (uint64_t i = 0; i < 4; i++) {
+        // Also behind 4 GiB.
+        uint64_t offset = i * 1300000000;
+        kill((pid_t)info.pid, SIGKILL);
+        info = SuccessorOf(info.pid);
+        ASSERT_EQ(pread(fd, got.data(), got.size(), (off_t)offset), (ssize_t)got.size());
+        survival_fill(survival_ino_of_big(), offset, want.data(), want.size());
+        EXPECT_EQ(got, want) << "offset " << offset;
+    }
+    close(fd);
+}
+
+TEST_F(Survival, AListingGoesOnThroughAKillWithoutLossOrRepetition)
+{
+    Client c;
+    c.args = {"--entries", "3000", "--uncached"};
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    DIR *d = opendir((mountpoint_ + "/many").c_str());
+    ASSERT_NE(d, nullptr);
+    std::vector<std::string> names;
+
+    while (struct dirent *e = readdir(d)) {
+        names.push_back(e->d_name);
+        if (names.size() % 1000 == 500) {
+            kill((pid_t)info.pid, SIGKILL);
+            info = SuccessorOf(info.pid);
+        }
+    }
+    closedir(d);
+    ASSERT_EQ(names.size(), 3002u);
+    EXPECT_EQ(names[0], ".");
+    EXPECT_EQ(names[1], "..");
+    EXPECT_EQ(names[2], "e00000");
+    EXPECT_EQ(names[3001], "e02999");
+    std::sort(names.begin(), names.end());
+    EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+}
+
+TEST_F(Survival, AStoppedClientIsReplacedAndItsReadersGoOn)
+{
+    Client c;
+    c.args = SlowTree();
+    c.hang_timeout_ms = 500;
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress());
+    ASSERT_EQ(kill((pid_t)info.pid, SIGSTOP), 0);
+    info = SuccessorOf(info.pid);
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(readers.wrong_, 0u);
+    EXPECT_EQ(info.hangs, 1u);
+}
+
+TEST_F(Survival, ALiveUpgradeIsNotNoticedByReaders)
+{
+    Client c;
+    c.args = SlowTree();
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    uint32_t old_pid = info.pid;
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress());
+
+    std::string size = std::to_string(kSize);
+    const char *argv[] = {SURVIVAL_CLIENT_PATH, "--size", size.c_str(), "--threads", "4",
+                          "--uncached",         nullptr};
+    ASSERT_EQ(gfs_keeper_client_restart(client_, "test", argv, in_seconds(60), &info, nullptr), 0);
+    EXPECT_NE(info.pid, old_pid);
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(readers.wrong_, 0u);
+    EXPECT_EQ(info.restarts, 1u);
+}
+
+TEST_F(Survival, AnUpgradeThatCannotStartIsTakenBack)
+{
+    Client c;
+    c.args = SlowTree();
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress());
+
+    const char *argv[] = {SURVIVAL_CLIENT_PATH, "--fail", "wrong cluster", nullptr};
+    gfs_err err = GFS_ERR_INIT;
+    EXPECT_EQ(gfs_keeper_client_restart(client_, "test", argv, in_seconds(60), nullptr, &err),
+              GFS_EUNAVAIL);
+    EXPECT_NE(std::string(err.text).find("wrong cluster"), std::string::npos) << err.text;
+    EXPECT_TRUE(eventually([&] { return Stat().state == GFS_KEEPER_SERVING; }));
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(readers.wrong_, 0u);
+}
+
+TEST_F(Survival, ReadersDoNotNoticeThatTheKeeperWasKilled)
+{
+    Client c;
+    c.args = SlowTree();
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    pid_t pid = (pid_t)info.pid;
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress());
+    StopKeeper(SIGKILL);
+    ASSERT_TRUE(readers.Progress(512));
+    readers.Stop();
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(readers.wrong_, 0u);
+
+    // Nobody holds the mount but the client now: with it goes the connection.
+    EXPECT_EQ(umount2(mountpoint_.c_str(), MNT_DETACH), 0);
+    EXPECT_TRUE(eventually([&] { return !process_exists(pid); }));
+}
+
+TEST_F(Survival, AMountThatAnEarlierKeeperLeftDeadIsReplaced)
+{
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    pid_t pid = (pid_t)info.pid;
+    StopKeeper(SIGKILL);
+    kill(pid, SIGKILL);
+    ASSERT_TRUE(eventually([&] { return !process_exists(pid); }));
+    struct stat st;
+    ASSERT_NE(stat(mountpoint_.c_str(), &st), 0);
+    ASSERT_EQ(errno, ENOTCONN);
+
+    StartKeeper();
+    ASSERT_EQ(Mount(Client()), 0);
+    EXPECT_EQ(stat(File(0).c_str(), &st), 0);
+    EXPECT_EQ(MountsBelowDir(), 1u);
+}
+
+TEST_F(Survival, AnAbortedConnectionIsReportedAndMountingAgainRepairsIt)
+{
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    ASSERT_EQ(umount2(mountpoint_.c_str(), MNT_FORCE | MNT_DETACH), 0);
+    EXPECT_TRUE(eventually([&] { return Stat().state == GFS_KEEPER_BROKEN; }));
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    EXPECT_EQ(info.state, (uint32_t)GFS_KEEPER_SERVING);
+    struct stat st;
+    EXPECT_EQ(stat(File(0).c_str(), &st), 0);
+}
+
+} // namespace
