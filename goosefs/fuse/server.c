@@ -29,6 +29,21 @@ bool gfs_fuse_inherited(void)
     return getenv(GFS_KEEPER_ENV) != NULL;
 }
 
+uint32_t gfs_fuse_generation(void)
+{
+    struct {
+        uint32_t magic, version;
+        uint64_t size;
+        uint32_t generation;
+    } head; /* of struct gfs_session */
+
+    if (!gfs_fuse_inherited() ||
+        pread(GFS_SESSION_STATE_FD, &head, sizeof(head), 0) != (ssize_t)sizeof(head)) {
+        return 1;
+    }
+    return head.generation;
+}
+
 void gfs_fuse_report_failure(int code, const char *text)
 {
     if (gfs_fuse_inherited()) {

@@ -49,6 +49,9 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse);
 /* Did a keeper start this process? */
 bool gfs_fuse_inherited(void);
 
+/* Which of the mount's clients this is: 1 for the first, also without a keeper. */
+uint32_t gfs_fuse_generation(void);
+
 /* Tells the keeper why this process cannot serve; call it instead of gfs_fuse_run. Without a keeper
  * it does nothing. */
 void gfs_fuse_report_failure(int code, const char *text);
