@@ -151,7 +151,8 @@ static uint32_t count_configs(const struct raft_entry *e, uint32_t n)
 
 /*
  * Takes the entries that are not here yet. Only a real conflict cuts the log: an old message that
- * holds a prefix of it must not (pitfalls: openraft, CCF). False: no memory, nothing changed.
+ * holds a prefix of it must not (pitfalls: openraft, CCF). False: nothing was changed, because
+ * there is no memory or the terms do not fit (prev_term is not looked at below the commit index).
  */
 static bool take_entries(struct raft *r, const struct raft_msg_append *a)
 {
@@ -170,6 +171,10 @@ static bool take_entries(struct raft *r, const struct raft_msg_append *a)
 
     if (n == 0) {
         return true;
+    }
+
+    if (e[0].term < raft_term_at(r, first - 1)) {
+        return false;
     }
 
     if (raft_trail_reserve(&r->log, &r->opt.alloc, n) != RAFT_OK ||
