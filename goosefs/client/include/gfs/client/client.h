@@ -47,7 +47,7 @@ int gfs_client_new(const struct gfs_client_opts *opts, struct gfs_client **out,
 /* The same from properties. `get(arg, key)` returns a property's text or NULL (gfs_cfg_property,
  * gfs_props_get):
  *   goosefs.master.rpc.addresses, or the hosts of goosefs.master.embedded.journal.addresses, or
- *   goosefs.master.hostname, the latter two with goosefs.master.rpc.port (26000)
+ *   goosefs.master.hostname, the latter two with goosefs.master.rpc.port (9200)
  *   goosefs.network.hosts.file, goosefs.user.rpc.retry.max.duration (2min)
  * The client owns the hosts table it loads. `metrics` may be NULL. */
 int gfs_client_new_from_props(const char *(*get)(void *arg, const char *key), void *arg,

@@ -1,0 +1,37 @@
+/* Inside file reading: one range of one extent, asked from one worker. */
+#ifndef GFSI_CLIENT_FILE_PRIV_H
+#define GFSI_CLIENT_FILE_PRIV_H
+
+#include "client_priv.h"
+
+#include <gfs/client/file.h>
+
+struct gfs_client_file {
+    struct gfs_client *client;
+    uint64_t inode_id;
+    uint64_t version_id;
+    uint64_t length;
+    uint32_t mount_id;
+    uint16_t path_len;
+    uint16_t version_len;
+    char tail[]; /* path, then version, as they follow a gfs_data_target */
+};
+
+/* One READ (or LOAD) of at most GFS_DATA_READ_MAX (4 GiB) bytes. */
+struct gfsi_chunk {
+    uint64_t offset;
+    uint32_t length;
+    char *buf; /* NULL for LOAD */
+    bool done;
+};
+
+#define GFSI_CHUNKS_MAX 16 /* in one pipeline: bounds what waits in sockets */
+
+/* Sends all chunks that are not done on one connection to `worker` and reads the answers. Returns 0
+ * when all are done; else the worst answer, with the chunks that succeeded marked. `try_ns`:
+ * without an answer for so long the worker counts as hung. */
+int gfsi_request(const struct gfs_client_file *file, struct gfsi_worker *worker,
+                 enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t try_ns,
+                 int64_t deadline, struct gfs_err *err);
+
+#endif
