@@ -37,7 +37,7 @@ int raft_wal_peek(struct raft_wal *wal, uint64_t index, struct raft_wal_entry *o
     return err;
 }
 
-void raft_wal_stats(struct raft_wal *wal, struct raft_wal_stats *out)
+void raft_wal_get_stats(struct raft_wal *wal, struct raft_wal_stats *out)
 {
     pthread_mutex_lock(&wal->lock);
     *out = wal->stats;

@@ -33,10 +33,19 @@ static bool proves_damage(const struct rafti_wal_segment_scan *scan, uint64_t ba
     return false;
 }
 
+/* A whole record of this segment that was not written behind the one before it: that one is not
+ * what it was (a lost or misdirected write left an earlier version in its place). */
+static bool breaks_chain(const struct rafti_wal_segment_scan *scan, uint64_t at)
+{
+    struct rafti_wal_header header;
+
+    return decode_own(scan, at, &header) && header.chain != scan->chain;
+}
+
 static void judge(struct rafti_wal_segment_scan *scan, uint64_t batch_at, uint64_t bad)
 {
     scan->bad = bad;
-    if (scan->until != 0 || proves_damage(scan, batch_at)) {
+    if (scan->until != 0 || breaks_chain(scan, bad) || proves_damage(scan, batch_at)) {
         scan->verdict = RAFTI_WAL_DAMAGED;
         return;
     }
@@ -116,7 +125,7 @@ int rafti_wal_segment_run(struct rafti_wal_segment_scan *scan)
         struct rafti_wal_header mark;
 
         if (decode_own(scan, at, &mark) && mark.type == RAFT_WAL_RECORD_MARK &&
-            mark.index == scan->next_batch && scan->until == 0) {
+            mark.index == scan->next_batch && mark.chain == scan->chain && scan->until == 0) {
             bool rest_zero = is_zero(scan->bytes + at + RAFTI_WAL_BLOCK,
                                      scan->head.bytes - at - RAFTI_WAL_BLOCK);
             if (!rest_zero) {

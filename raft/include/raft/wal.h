@@ -186,7 +186,7 @@ struct raft_wal_stats {
     uint64_t segments; /* in the directory now, without the spare */
 };
 
-void raft_wal_stats(struct raft_wal *wal, struct raft_wal_stats *out);
+void raft_wal_get_stats(struct raft_wal *wal, struct raft_wal_stats *out);
 
 /* ---- offline (journal dump, journal verify)
  * -----------------------------------------------------*/

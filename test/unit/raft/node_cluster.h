@@ -22,16 +22,20 @@
 
 #include <raft/node.h>
 
-namespace raft_test {
+namespace raft_test
+{
 
 // Far beyond anything that should happen; a test that hangs ends here.
 constexpr std::chrono::seconds kPatience{90};
 
 class Cluster;
 
-class Fsm {
-public:
-    explicit Fsm(Cluster *cluster) : cluster_(cluster) {}
+class Fsm
+{
+  public:
+    explicit Fsm(Cluster *cluster) : cluster_(cluster)
+    {
+    }
 
     raft_fsm vtable()
     {
@@ -62,7 +66,7 @@ public:
         return restores_;
     }
 
-private:
+  private:
     static int apply(void *arg, const raft_node_entry *entries, size_t n, int64_t *out_results);
     static uint64_t applied_index(void *arg)
     {
@@ -84,8 +88,9 @@ struct Result {
     int64_t value = 0;
 };
 
-class Cluster {
-public:
+class Cluster
+{
+  public:
     explicit Cluster(int n, std::function<void(raft_node_opts *)> tune = nullptr)
         : n_(n), tune_(std::move(tune))
     {
@@ -344,7 +349,9 @@ public:
     };
 
     template <typename T> struct Call {
-        explicit Call(Cluster *c) : cluster(c), box(std::make_shared<Box>()) {}
+        explicit Call(Cluster *c) : cluster(c), box(std::make_shared<Box>())
+        {
+        }
         void Set(const Result &result)
         {
             {
@@ -371,7 +378,7 @@ public:
         return box->result;
     }
 
-private:
+  private:
     struct Member {
         Cluster *cluster = nullptr;
         uint64_t id = 0;

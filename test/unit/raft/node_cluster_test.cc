@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
-namespace raft_test {
-namespace {
+namespace raft_test
+{
+namespace
+{
 
 std::string Value(int i)
 {
