@@ -64,8 +64,9 @@ static void call_fini(struct client_call *call)
 }
 
 /* Everything of a unary call is one batch. */
-static void call_start(struct client_call *call, void *tag)
+static void call_start(struct client_call *call, struct gfsi_tag *tag)
 {
+    grpc_call *grpc = call->inflight.grpc; /* before the start: an answer may free `call` */
     grpc_op ops[N_OPS] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA},  {.op = GRPC_OP_SEND_MESSAGE},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}, {.op = GRPC_OP_RECV_INITIAL_METADATA},
@@ -80,7 +81,7 @@ static void call_start(struct client_call *call, void *tag)
     ops[5].data.recv_status_on_client.trailing_metadata = &call->trailing;
     ops[5].data.recv_status_on_client.status = &call->status;
     ops[5].data.recv_status_on_client.status_details = &call->details;
-    const grpc_call_error rc = grpc_call_start_batch(call->inflight.grpc, ops, N_OPS, tag, NULL);
+    const grpc_call_error rc = grpc_call_start_batch(grpc, ops, N_OPS, gfsi_tag_arm(tag), NULL);
     GFS_ASSERT_EQ(rc, GRPC_CALL_OK);
 }
 
@@ -156,8 +157,8 @@ int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
     ProtobufCMessage *response = NULL;
     rc = gfsi_channel_begin(channel, &call.inflight, path, deadline, cq, err);
     if (rc == 0) {
-        call_start(&call, &call);
-        (void)grpc_completion_queue_pluck(cq, &call, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        call_start(&call, &call.tag);
+        (void)grpc_completion_queue_pluck(cq, &call.tag, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         response = call_result(&call, &local);
         gfsi_channel_end(channel, &call.inflight);
         rc = local.code;
@@ -228,6 +229,6 @@ int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDe
         gfsi_channel_leave_async(channel);
         return rc;
     }
-    call_start(call, gfsi_tag_arm(&call->tag));
+    call_start(call, &call->tag);
     return 0;
 }

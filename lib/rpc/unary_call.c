@@ -354,7 +354,7 @@ void gfsi_call_refuse(struct gfs_rpc_server *server, const struct gfsi_incoming 
     ops[1].data.send_status_from_server.status_details = &refusal->details;
     ops[2].data.recv_close_on_server.cancelled = &refusal->cancelled;
     const grpc_call_error rc =
-        grpc_call_start_batch(refusal->grpc, ops, 3, gfsi_tag_arm(&refusal->tag), NULL);
+        grpc_call_start_batch(incoming->grpc, ops, 3, gfsi_tag_arm(&refusal->tag), NULL);
     GFS_ASSERT_EQ(rc, GRPC_CALL_OK);
 }
 

@@ -12,7 +12,7 @@ TEST_F(MasterTest, CallsWork)
 TEST_F(MasterTest, AnswersOfTheMasterComeBackAtOnce)
 {
     for (int code : {GFS_ENOENT, GFS_EINVAL, GFS_EPERM, GFS_ENOTDIR, GFS_ENOSPC}) {
-        cluster_.fail_with = code;
+        FailWith(code);
         EXPECT_EQ(GetStatus("/x"), code);
         EXPECT_STREQ(err_.text, "told to fail");
     }
@@ -25,7 +25,7 @@ TEST_F(MasterTest, AnswersOfTheMasterComeBackAtOnce)
 
 TEST_F(MasterTest, FollowersThatDoNotReadSendUsToTheLeader)
 {
-    cluster_.follower_reads = false;
+    NoFollowerReads();
     Elect(2);
     for (int i = 0; i < 10; i++) {
         ASSERT_EQ(GetStatus("/x"), 0) << err_.text;
@@ -50,7 +50,7 @@ TEST_F(MasterTest, SurvivesTheDeathOfAnyMasterAndItsReturn)
 
 TEST_F(MasterTest, WaitsThroughAnElection)
 {
-    cluster_.follower_reads = false;
+    NoFollowerReads();
     Elect(-1);
     std::thread caller([&] { EXPECT_EQ(GetStatus("/x"), 0) << err_.text; });
     // Whoever is asked does not know a leader; once all were asked one is elected.
@@ -64,7 +64,7 @@ TEST_F(MasterTest, WaitsThroughAnElection)
 
 TEST_F(MasterTest, AHungLeaderIsLeftForTheNewOne)
 {
-    cluster_.follower_reads = false;
+    NoFollowerReads();
     ASSERT_EQ(GetStatus("/x"), 0);
     masters_[0]->Hang(true);
     Elect(2);
@@ -114,7 +114,7 @@ TEST_F(MasterTest, CloseEndsCallsThatWait)
 
 TEST_F(MasterTest, ManyThreadsThroughAFailover)
 {
-    cluster_.follower_reads = false;
+    NoFollowerReads();
     std::atomic<int> done{0};
     std::vector<std::thread> threads;
     for (int t = 0; t < 8; t++) {

@@ -13,6 +13,7 @@
 FakeMaster::FakeMaster(FakeCluster *cluster, int index) : cluster_(cluster), index_(index)
 {
     Start();
+    std::lock_guard<std::mutex> guard(cluster_->mutex);
     cluster_->addresses.push_back("127.0.0.1:" + std::to_string(port_));
 }
 

@@ -83,6 +83,16 @@ class MasterTest : public ::testing::Test
     void TearDown() override;
     std::string Masters();
     void Elect(int index);
+    void FailWith(int code)
+    {
+        std::lock_guard<std::mutex> guard(cluster_.mutex);
+        cluster_.fail_with = code;
+    }
+    void NoFollowerReads()
+    {
+        std::lock_guard<std::mutex> guard(cluster_.mutex);
+        cluster_.follower_reads = false;
+    }
     int GetStatus(const std::string &path, int64_t deadline = 0);
 
     FakeCluster cluster_;
