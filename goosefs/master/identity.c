@@ -30,9 +30,8 @@ static int create(const char *path, const char *cluster, const struct gfsi_membe
         (void)snprintf(out->uuid + 2 * i, 3, "%02x", random[i]);
     }
 
-    n = snprintf(text, sizeof(text),
-                 "format=1\ncluster=%s\nid=%" PRIu64 "\naddress=%s\nuuid=%s\n", cluster,
-                 members->self, members->v[members->self - 1].raft, out->uuid);
+    n = snprintf(text, sizeof(text), "format=1\ncluster=%s\nid=%" PRIu64 "\naddress=%s\nuuid=%s\n",
+                 cluster, members->self, members->v[members->self - 1].raft, out->uuid);
     if (n < 0 || (size_t)n >= sizeof(text)) {
         return gfs_err_set(err, GFS_EINVAL, "goosefs.master.cluster.id is too long");
     }
@@ -70,8 +69,7 @@ static char *get(const struct gfs_buf *text, const char *key)
 }
 
 static int check(const struct gfs_buf *text, const char *dir, const char *cluster,
-                 const struct gfsi_members *members, struct gfsi_identity *out,
-                 struct gfs_err *err)
+                 const struct gfsi_members *members, struct gfsi_identity *out, struct gfs_err *err)
 {
     char *format gfs_auto_free = get(text, "format");
     char *its_cluster gfs_auto_free = get(text, "cluster");
@@ -88,14 +86,15 @@ static int check(const struct gfs_buf *text, const char *dir, const char *cluste
         return gfs_err_set(err, GFS_EPRECONDITION,
                            "journal %s was written by another version (format '%s', this one reads "
                            "1): start that version, or give goosefs.master.journal.folder an empty "
-                           "directory", dir, format);
+                           "directory",
+                           dir, format);
     }
 
     if (strcmp(its_cluster, cluster) != 0) {
         return gfs_err_set(err, GFS_EPRECONDITION,
                            "journal %s belongs to cluster '%s', not '%s': check "
-                           "goosefs.master.journal.folder and the list of masters", dir,
-                           its_cluster, cluster);
+                           "goosefs.master.journal.folder and the list of masters",
+                           dir, its_cluster, cluster);
     }
 
     if (gfs_parse_u64(id, GFSI_MEMBERS_MAX, &number) != 0 || number != members->self ||
@@ -103,8 +102,8 @@ static int check(const struct gfs_buf *text, const char *dir, const char *cluste
         return gfs_err_set(err, GFS_EPRECONDITION,
                            "journal %s belongs to master %s (%s), this is master %" PRIu64
                            " (%s): each needs its own goosefs.master.journal.folder, and the order "
-                           "of the list of masters must not change", dir, id, address,
-                           members->self, members->v[members->self - 1].raft);
+                           "of the list of masters must not change",
+                           dir, id, address, members->self, members->v[members->self - 1].raft);
     }
 
     return gfs_str_copy(out->uuid, sizeof(out->uuid), uuid);

@@ -16,7 +16,8 @@ struct gfsi_journal_entry {
     struct gfsi_prop *props;
 };
 
-/* ---- encoding --------------------------------------------------------------------------------- */
+/* ---- encoding ---------------------------------------------------------------------------------
+ */
 
 /* protobuf-c wants NUL-terminated strings; names come with a length. Copies live until freed. */
 struct strings {
@@ -170,7 +171,7 @@ int gfsi_journal_encode(const struct gfsi_op *op, struct gfs_buf *out)
     switch (op->type) {
     case GFSI_OP_SYNC_DIRECTORY:
     case GFSI_OP_SYNC_CHILD: return encode_children(&entry, op, out);
-    case GFSI_OP_MOUNT:      return encode_mount(&entry, op, out);
+    case GFSI_OP_MOUNT: return encode_mount(&entry, op, out);
     case GFSI_OP_UNMOUNT:
         unmount.path = (char *)(uintptr_t)op->path;
         entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_UNMOUNT;
@@ -187,7 +188,8 @@ int gfsi_journal_encode(const struct gfsi_op *op, struct gfs_buf *out)
     return GFS_EINVAL;
 }
 
-/* ---- decoding --------------------------------------------------------------------------------- */
+/* ---- decoding ---------------------------------------------------------------------------------
+ */
 
 static int decode_child(const Goosefs__V1__InodeEntry *from, struct gfsi_child *to)
 {
@@ -340,13 +342,13 @@ static int decode_body(struct gfsi_journal_entry *e)
     case GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_DIRECTORY:
         return decode_sync_directory(e, m->sync_directory);
     case GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_CHILD: return decode_sync_child(e, m->sync_child);
-    case GOOSEFS__V1__JOURNAL_ENTRY__BODY_MOUNT:      return decode_mount(e, m->mount);
+    case GOOSEFS__V1__JOURNAL_ENTRY__BODY_MOUNT: return decode_mount(e, m->mount);
     case GOOSEFS__V1__JOURNAL_ENTRY__BODY_UNMOUNT:
         e->op.type = GFSI_OP_UNMOUNT;
         e->op.path = m->unmount->path;
         return check_path(m->unmount->path);
     case GOOSEFS__V1__JOURNAL_ENTRY__BODY_SETTING: return decode_setting(e, m->setting);
-    default:                                       return GFS_EUNSUPPORTED;
+    default: return GFS_EUNSUPPORTED;
     }
 }
 

@@ -87,7 +87,8 @@ static int parse_journal(const struct gfsi_members_config *config, struct gfsi_m
     if (rc == 0 && out->n % 2 == 0) {
         return gfs_err_set(err, GFS_EINVAL,
                            "%s names %zu masters: the number has to be odd (1, 3, 5), so that a "
-                           "majority is clear", JOURNAL_PROPERTY, out->n);
+                           "majority is clear",
+                           JOURNAL_PROPERTY, out->n);
     }
 
     return rc;
@@ -111,7 +112,8 @@ static int parse_rpc(const struct gfsi_members_config *config, struct gfsi_membe
     if (rc == 0 && n != 0 && n != out->n) {
         return gfs_err_set(err, GFS_EINVAL,
                            "%s has %zu addresses, %s has %zu: both name the same masters in the "
-                           "same order", RPC_PROPERTY, n, JOURNAL_PROPERTY, out->n);
+                           "same order",
+                           RPC_PROPERTY, n, JOURNAL_PROPERTY, out->n);
     }
 
     return rc;
@@ -144,8 +146,8 @@ int gfsi_members_parse(const struct gfsi_members_config *config, struct gfsi_mem
     if (members.self == 0) {
         return gfs_err_set(err, GFS_EINVAL,
                            "'%s' is not in %s=%s: goosefs.master.hostname and "
-                           "goosefs.master.embedded.journal.port have to name one of them", self,
-                           JOURNAL_PROPERTY, config->journal_addresses);
+                           "goosefs.master.embedded.journal.port have to name one of them",
+                           self, JOURNAL_PROPERTY, config->journal_addresses);
     }
 
     *out = members;

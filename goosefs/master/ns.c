@@ -42,9 +42,9 @@ static int write_state(struct gfsi_ns *ns, bool clean, struct gfs_err *err)
 {
     char path[GFSI_PATH_MAX];
     char text[STATE_MAX];
-    int n = snprintf(text, sizeof(text), "format=%d\nidentity=%s\nboot=%s\ngeneration=%" PRIu64
-                     "\nclean=%d\n", STATE_VERSION, ns->identity, ns->boot_id, ns->generation,
-                     clean ? 1 : 0);
+    int n = snprintf(text, sizeof(text),
+                     "format=%d\nidentity=%s\nboot=%s\ngeneration=%" PRIu64 "\nclean=%d\n",
+                     STATE_VERSION, ns->identity, ns->boot_id, ns->generation, clean ? 1 : 0);
 
     if (n < 0 || (size_t)n >= sizeof(text) ||
         gfs_path_join(path, sizeof(path), ns->dir, "STATE") != 0) {
@@ -108,13 +108,16 @@ static int read_state(struct gfsi_ns *ns, bool *usable, struct gfs_err *err)
         return gfs_err_set(err, GFS_EPRECONDITION,
                            "metastore %s was written by another version (format %s, this one reads "
                            "%d): use that version, or remove the directory, it is rebuilt from the "
-                           "journal", ns->dir, format == NULL ? "unknown" : format, STATE_VERSION);
+                           "journal",
+                           ns->dir, format == NULL ? "unknown" : format, STATE_VERSION);
     }
 
     if (identity == NULL || boot == NULL || generation == NULL || clean == NULL ||
         gfs_parse_u64(generation, UINT64_MAX, &ns->generation) != 0) {
-        return gfs_err_set(err, GFS_ECORRUPT, "metastore: %s is damaged: remove %s, it is rebuilt "
-                           "from the journal", path, ns->dir);
+        return gfs_err_set(err, GFS_ECORRUPT,
+                           "metastore: %s is damaged: remove %s, it is rebuilt "
+                           "from the journal",
+                           path, ns->dir);
     }
 
     if (strcmp(identity, ns->identity) != 0) {
@@ -267,12 +270,13 @@ uint64_t gfsi_ns_applied(struct gfsi_ns *ns)
     return atomic_load(&ns->applied);
 }
 
-/* ---- snapshots -------------------------------------------------------------------------------- */
+/* ---- snapshots --------------------------------------------------------------------------------
+ */
 
 /* The state record of a database file, read through its own environment. */
 static int image_state(const char *file, struct gfsi_state *out)
 {
-    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t)"state"};
+    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t) "state"};
     MDB_val value;
     MDB_txn *txn = NULL;
     MDB_env *mdb;
@@ -367,8 +371,7 @@ static int copy_image(int fd, const char *dir, struct gfs_err *err)
 
         rc = gfs_write_all(to, buf, (size_t)n);
         if (rc != 0) {
-            return gfs_err_set(err, rc, "metastore: cannot write %s: %s", path,
-                               gfs_err_string(rc));
+            return gfs_err_set(err, rc, "metastore: cannot write %s: %s", path, gfs_err_string(rc));
         }
 
         at += n;

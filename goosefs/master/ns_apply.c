@@ -25,10 +25,10 @@ static int64_t apply_body(struct gfsi_tx *tx, const struct gfsi_op *op)
 {
     switch (op->type) {
     case GFSI_OP_SYNC_DIRECTORY: return gfsi_apply_sync_directory(tx, op);
-    case GFSI_OP_SYNC_CHILD:     return gfsi_apply_sync_child(tx, op);
-    case GFSI_OP_MOUNT:          return gfsi_apply_mount(tx, op);
-    case GFSI_OP_UNMOUNT:        return gfsi_apply_unmount(tx, op);
-    case GFSI_OP_SETTING:        return apply_setting(tx, op);
+    case GFSI_OP_SYNC_CHILD: return gfsi_apply_sync_child(tx, op);
+    case GFSI_OP_MOUNT: return gfsi_apply_mount(tx, op);
+    case GFSI_OP_UNMOUNT: return gfsi_apply_unmount(tx, op);
+    case GFSI_OP_SETTING: return apply_setting(tx, op);
     }
 
     return GFS_EUNSUPPORTED;
@@ -159,8 +159,10 @@ static int apply_once(struct gfsi_tx *tx, const struct gfsi_ns_entry *entries, s
         rc = apply_entry(tx, &entries[i], &results[i]);
         if (rc != 0 && rc != GFSI_STORE_FAILED) {
             (void)gfs_err_set(err, rc,
-                              "journal entry %" PRIu64 " can't be applied (%s): it was written by a "
-                              "newer version, or is damaged", entries[i].index, gfs_err_string(rc));
+                              "journal entry %" PRIu64
+                              " can't be applied (%s): it was written by a "
+                              "newer version, or is damaged",
+                              entries[i].index, gfs_err_string(rc));
         }
     }
 
@@ -198,8 +200,8 @@ int gfsi_ns_apply(struct gfsi_ns *ns, const struct gfsi_ns_entry *entries, size_
         }
 
         if (tx.failure != MDB_MAP_FULL) {
-            return gfs_err_set(err, tx.failure == ENOSPC ? GFS_ENOSPC : GFS_EIO,
-                               "metastore %s: %s", ns->dir, mdb_strerror(tx.failure));
+            return gfs_err_set(err, tx.failure == ENOSPC ? GFS_ENOSPC : GFS_EIO, "metastore %s: %s",
+                               ns->dir, mdb_strerror(tx.failure));
         }
 
         rc = gfsi_env_grow(ns->env, err);

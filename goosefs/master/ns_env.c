@@ -15,8 +15,8 @@
 #define MAX_READERS 1024
 
 static const char *const TABLE_NAMES[GFSI_N_TABLES] = {
-    [GFSI_T_META] = "meta",     [GFSI_T_EDGE] = "edge",       [GFSI_T_INODE] = "inode",
-    [GFSI_T_MOUNT] = "mount",   [GFSI_T_SETTING] = "setting", [GFSI_T_OP] = "op",
+    [GFSI_T_META] = "meta",   [GFSI_T_EDGE] = "edge",       [GFSI_T_INODE] = "inode",
+    [GFSI_T_MOUNT] = "mount", [GFSI_T_SETTING] = "setting", [GFSI_T_OP] = "op",
     [GFSI_T_OPLOG] = "oplog",
 };
 
@@ -45,7 +45,7 @@ static int create_state(struct gfsi_env *env, MDB_txn *txn)
 
 static int open_tables(struct gfsi_env *env)
 {
-    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t)"state"};
+    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t) "state"};
     MDB_val value;
     MDB_txn *txn;
     int rc = mdb_txn_begin(env->mdb, NULL, 0, &txn);

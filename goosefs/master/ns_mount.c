@@ -103,8 +103,8 @@ static int make_mount_point(struct gfsi_tx *tx, const struct gfsi_op *op, struct
         bool last = p[inode.name.len] == '\0';
         int rc;
 
-        inode.flags = last ? GFSI_DIRECTORY | GFSI_MOUNT_POINT
-                           : GFSI_DIRECTORY | GFSI_LOCAL | GFSI_LOADED;
+        inode.flags =
+            last ? GFSI_DIRECTORY | GFSI_MOUNT_POINT : GFSI_DIRECTORY | GFSI_LOCAL | GFSI_LOADED;
         inode.mount_id = last ? mount_id : 0;
         rc = gfsi_tx_create(tx, &inode);
         rc = rc != 0 ? rc : gfsi_tx_count(tx, parent, 1);
@@ -254,8 +254,7 @@ static int unmount_below(struct gfsi_tx *tx, const struct gfsi_inode *point)
 
         rc = gfsi_tx_count(tx, id, -1);
         rc = rc != 0 ? rc : gfsi_tx_inode(tx, id, &dir);
-        if (rc != 0 || id == GFSI_ROOT_ID || dir.child_count > 0 ||
-            (dir.flags & GFSI_LOCAL) == 0) {
+        if (rc != 0 || id == GFSI_ROOT_ID || dir.child_count > 0 || (dir.flags & GFSI_LOCAL) == 0) {
             break;
         }
 

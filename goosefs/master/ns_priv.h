@@ -256,6 +256,9 @@ int gfsi_walk_after(struct gfsi_walk *w, const char *path);
 int gfsi_walk_next(struct gfsi_walk *w, struct gfsi_inode *out, const char **path);
 void gfsi_walk_close(struct gfsi_walk *w);
 
+/* Files and directories, the root included. */
+uint64_t gfsi_view_inodes(struct gfsi_view *view);
+
 /* Digest over every table: equal on two masters at the same applied index, or one of them is
  * wrong. Reads everything. */
 int gfsi_view_digest(struct gfsi_view *view, uint64_t *out);

@@ -122,8 +122,8 @@ int gfsi_inode_decode(const MDB_val *key, const MDB_val *rec, struct gfsi_inode 
     const char *text;
 
     if (key->mv_size < 8 || key->mv_size > GFSI_EDGE_KEY_MAX || rec->mv_size < GFSI_INODE_FIXED ||
-        rec->mv_size != (size_t)GFSI_INODE_FIXED + r[AT_VERSION_LEN] + r[AT_OWNER_LEN] +
-                            r[AT_GROUP_LEN]) {
+        rec->mv_size !=
+            (size_t)GFSI_INODE_FIXED + r[AT_VERSION_LEN] + r[AT_OWNER_LEN] + r[AT_GROUP_LEN]) {
         return GFS_EIO;
     }
 

@@ -59,8 +59,7 @@ int gfsi_tx_inode(struct gfsi_tx *tx, uint64_t id, struct gfsi_inode *out)
     return gfsi_inode_decode(&edge, &rec, out) == 0 ? 0 : failed(tx, MDB_CORRUPTED);
 }
 
-int gfsi_tx_child(struct gfsi_tx *tx, uint64_t parent, struct gfsi_str name,
-                  struct gfsi_inode *out)
+int gfsi_tx_child(struct gfsi_tx *tx, uint64_t parent, struct gfsi_str name, struct gfsi_inode *out)
 {
     struct gfsi_edge_key edge;
     MDB_val rec;

@@ -9,7 +9,7 @@
 int gfsi_view_open(struct gfsi_ns *ns, struct gfsi_view **out, struct gfs_err *err)
 {
     struct gfsi_view *view = calloc(1, sizeof(*view));
-    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t)"state"};
+    MDB_val key = {.mv_size = 5, .mv_data = (void *)(uintptr_t) "state"};
     MDB_val value;
     int rc;
 
@@ -288,6 +288,13 @@ int gfsi_view_setting(struct gfsi_view *view, const char *key, char *out, size_t
     memcpy(out, rec.mv_data, rec.mv_size);
     out[rec.mv_size] = '\0';
     return 0;
+}
+
+uint64_t gfsi_view_inodes(struct gfsi_view *view)
+{
+    MDB_stat stat;
+
+    return mdb_stat(view->txn, view->env->table[GFSI_T_INODE], &stat) == 0 ? stat.ms_entries : 0;
 }
 
 static uint64_t digest_bytes(uint64_t h, const MDB_val *v)

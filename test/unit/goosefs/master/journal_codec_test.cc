@@ -35,8 +35,8 @@ TEST(JournalCodec, mount_survives_the_round_trip)
 
 TEST(JournalCodec, listing_survives_the_round_trip)
 {
-    std::string bytes = SyncEntry(42, {Dir("a dir"), File("f%20\xc3\xa9", 123, "\"etag\"")}, true,
-                                  false, 99, 777);
+    std::string bytes =
+        SyncEntry(42, {Dir("a dir"), File("f%20\xc3\xa9", 123, "\"etag\"")}, true, false, 99, 777);
     gfsi_journal_entry *entry = nullptr;
     ASSERT_EQ(gfsi_journal_decode(bytes.data(), bytes.size(), &entry), 0);
     const gfsi_op *op = gfsi_journal_op(entry);

@@ -22,8 +22,7 @@ std::vector<std::string> Script()
         std::vector<Child> children;
         for (uint64_t j = 0; j < 30; j++) {
             std::string name = "n" + std::to_string((i * 7 + j * 3) % 50);
-            children.push_back(j % 4 == 0 ? Dir(name)
-                                          : File(name, j, "v" + std::to_string(i % 3)));
+            children.push_back(j % 4 == 0 ? Dir(name) : File(name, j, "v" + std::to_string(i % 3)));
         }
         script.push_back(SyncEntry(2 + i % 4, children, i % 3 == 0, i % 2 == 0, 100 + i / 3));
         script.push_back(ChildEntry(2, File("n" + std::to_string(i), i, "w"), i % 5 == 0));

@@ -54,17 +54,17 @@ struct gfs_master_opts {
     const struct gfs_hosts *hosts; /* names to addresses before the resolver; may be NULL */
 
     bool has_sync_interval;
-    int64_t sync_interval_ms;  /* goosefs.user.file.metadata.sync.interval; unset = -1, never */
-    int64_t worker_timeout_ms; /* 10,000: a worker silent for so long is lost */
-    uint32_t ufs_threads;      /* 16: directories listed at the origin at the same time */
-    uint32_t block_size;       /* 4 MiB, told to clients in FileInfo */
-    uint32_t heartbeat_ms;     /* 30: Raft */
-    uint32_t election_ms;      /* 150: Raft, timeouts lie between it and twice it */
+    int64_t sync_interval_ms;    /* goosefs.user.file.metadata.sync.interval; unset = -1, never */
+    int64_t worker_timeout_ms;   /* 10,000: a worker silent for so long is lost */
+    uint32_t ufs_threads;        /* 16: directories listed at the origin at the same time */
+    uint32_t block_size;         /* 4 MiB, told to clients in FileInfo */
+    uint32_t heartbeat_ms;       /* 30: Raft */
+    uint32_t election_ms;        /* 150: Raft, timeouts lie between it and twice it */
     uint64_t checkpoint_entries; /* 100,000: a snapshot each time so many entries were applied */
     size_t metastore_map_bytes;  /* 64 GiB of address space to begin with; grows by itself */
 
-    /* The master cannot go on (disk error, journal corrupt): the process has to end and start again.
-     * On an inner thread. NULL = abort(). */
+    /* The master cannot go on (disk error, journal corrupt): the process has to end and start
+     * again. On an inner thread. NULL = abort(). */
     void (*on_fatal)(void *arg, const char *why);
     void *on_fatal_arg;
 };
