@@ -14,7 +14,7 @@
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
-#include "journal_file_priv.h"
+#include "journal_record_priv.h"
 
 #define FILE_NAME_SIZE (GFSI_DIGEST_SIZE + sizeof(".json"))
 
@@ -59,39 +59,6 @@ static struct gfsi_record *find(struct gfsi_journal *j, const char *id)
     return r;
 }
 
-static struct gfsi_record_use *find_use(struct gfsi_record *r, enum gfsi_use_kind kind,
-                                        const char *path)
-{
-    struct gfsi_record_use *use = r->uses[kind];
-
-    while (use != NULL && strcmp(use->path, path) != 0) {
-        use = use->next;
-    }
-    return use;
-}
-
-static void copy_use(const struct gfsi_record_use *from, struct gfsi_use *to)
-{
-    (void)gfs_str_copy(to->path, sizeof(to->path), from->path);
-    memcpy(to->digest, from->digest, sizeof(to->digest));
-    memcpy(to->capability, from->capability, sizeof(to->capability));
-    to->access_mode = from->access_mode;
-    to->read_only = from->read_only;
-    to->symlink = from->symlink;
-}
-
-static void copy_volume(const struct gfsi_record *from, struct gfsi_volume *to)
-{
-    (void)gfs_str_copy(to->id, sizeof(to->id), from->id);
-    (void)gfs_str_copy(to->fluid_path, sizeof(to->fluid_path), from->fluid_path);
-    (void)gfs_str_copy(to->sub_path, sizeof(to->sub_path), from->sub_path);
-    (void)gfs_str_copy(to->mount_type, sizeof(to->mount_type), from->mount_type);
-    (void)gfs_str_copy(to->label_key, sizeof(to->label_key), from->label_key);
-    to->clean_policy = from->clean_policy;
-    memcpy(to->generation, from->generation, sizeof(to->generation));
-    to->from_keeper = from->from_keeper;
-}
-
 int gfsi_journal_find(struct gfsi_journal *j, const char *id, struct gfsi_volume *out)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
@@ -101,7 +68,7 @@ int gfsi_journal_find(struct gfsi_journal *j, const char *id, struct gfsi_volume
         return GFS_ENOENT;
     }
     if (out != NULL) {
-        copy_volume(r, out);
+        gfsi_record_copy_volume(r, out);
     }
     return 0;
 }
@@ -111,13 +78,13 @@ int gfsi_journal_find_use(struct gfsi_journal *j, const char *id, enum gfsi_use_
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
     struct gfsi_record *r = find(j, id);
-    struct gfsi_record_use *use = r != NULL ? find_use(r, kind, path) : NULL;
+    struct gfsi_record_use *use = r != NULL ? gfsi_record_find_use(r, kind, path) : NULL;
 
     if (use == NULL) {
         return GFS_ENOENT;
     }
     if (out != NULL) {
-        copy_use(use, out);
+        gfsi_record_copy_use(use, out);
     }
     return 0;
 }
@@ -143,7 +110,7 @@ int gfsi_journal_find_other_use(struct gfsi_journal *j, const char *id, enum gfs
     if (use == NULL) {
         return GFS_ENOENT;
     }
-    copy_use(use, out);
+    gfsi_record_copy_use(use, out);
     return 0;
 }
 
@@ -152,7 +119,7 @@ bool gfsi_journal_target_taken(struct gfsi_journal *j, const char *id, const cha
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
 
     for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
-        if (strcmp(r->id, id) != 0 && find_use(r, GFSI_PUBLISHED, path) != NULL) {
+        if (strcmp(r->id, id) != 0 && gfsi_record_find_use(r, GFSI_PUBLISHED, path) != NULL) {
             return true;
         }
     }
@@ -171,11 +138,11 @@ bool gfsi_journal_shares_mount(struct gfsi_journal *j, const char *id, const cha
     return false;
 }
 
-void gfsi_journal_counts(struct gfsi_journal *j, struct gfsi_journal_counts *out)
+void gfsi_journal_counts(struct gfsi_journal *j, struct gfsi_journal_totals *out)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
 
-    *out = (struct gfsi_journal_counts){
+    *out = (struct gfsi_journal_totals){
         .volumes = j->n_records, .loaded = j->loaded, .discarded = j->discarded};
     for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
         out->staged += (unsigned)r->n_uses[GFSI_STAGED];
@@ -210,45 +177,6 @@ static int save(struct gfsi_journal *j, const struct gfsi_record *r, struct gfs_
     return rc < 0 ? gfs_err_wrap(err, rc, "journal") : 0;
 }
 
-/* Puts `use` in front of its list, and removes another of the same path behind it. Returns the
- * removed one. */
-static struct gfsi_record_use *link_use(struct gfsi_record *r, enum gfsi_use_kind kind,
-                                        struct gfsi_record_use *use)
-{
-    struct gfsi_record_use **link;
-
-    use->next = r->uses[kind];
-    r->uses[kind] = use;
-    r->n_uses[kind]++;
-    for (link = &use->next; *link != NULL; link = &(*link)->next) {
-        if (strcmp((*link)->path, use->path) == 0) {
-            struct gfsi_record_use *old = *link;
-
-            *link = old->next;
-            old->next = NULL;
-            r->n_uses[kind]--;
-            return old;
-        }
-    }
-    return NULL;
-}
-
-static struct gfsi_record_use *unlink_use(struct gfsi_record *r, enum gfsi_use_kind kind,
-                                          const char *path)
-{
-    for (struct gfsi_record_use **link = &r->uses[kind]; *link != NULL; link = &(*link)->next) {
-        if (strcmp((*link)->path, path) == 0) {
-            struct gfsi_record_use *use = *link;
-
-            *link = use->next;
-            use->next = NULL;
-            r->n_uses[kind]--;
-            return use;
-        }
-    }
-    return NULL;
-}
-
 static void unlink_record(struct gfsi_journal *j, struct gfsi_record *r)
 {
     struct gfsi_record **link = &j->records;
@@ -275,23 +203,6 @@ static int check_room(struct gfsi_journal *j, const struct gfsi_record *r, enum 
     return 0;
 }
 
-/* A repeated call changes nothing, and is not worth an fsync. */
-static bool is_known(struct gfsi_record *r, const struct gfsi_record *volume,
-                     enum gfsi_use_kind kind, const struct gfsi_record_use *use)
-{
-    const struct gfsi_record_use *old = find_use(r, kind, use->path);
-
-    return old != NULL && strcmp(old->digest, use->digest) == 0 &&
-           strcmp(old->capability, use->capability) == 0 && old->read_only == use->read_only &&
-           old->symlink == use->symlink && old->access_mode == use->access_mode &&
-           strcmp(r->fluid_path, volume->fluid_path) == 0 &&
-           strcmp(r->sub_path, volume->sub_path) == 0 &&
-           strcmp(r->mount_type, volume->mount_type) == 0 &&
-           strcmp(r->label_key, volume->label_key) == 0 &&
-           strcmp(r->generation, volume->generation) == 0 &&
-           r->clean_policy == volume->clean_policy && r->from_keeper == volume->from_keeper;
-}
-
 int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
                      enum gfsi_use_kind kind, const struct gfsi_use *use, struct gfs_err *err)
 {
@@ -309,7 +220,7 @@ int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
 
     (void)pthread_mutex_lock(&j->mutex);
     r = find(j, volume->id);
-    rc = r != NULL && is_known(r, next, kind, made) ? 1 : check_room(j, r, kind, err);
+    rc = r != NULL && gfsi_record_is_known(r, next, kind, made) ? 1 : check_room(j, r, kind, err);
     if (rc != 0) {
         (void)pthread_mutex_unlock(&j->mutex);
         (void)gfsi_record_use_free(made);
@@ -324,7 +235,7 @@ int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
         memset(r->n_uses, 0, sizeof(r->n_uses));
         unlink_record(j, r);
     }
-    old = link_use(next, kind, made);
+    old = gfsi_record_link_use(next, kind, made);
     next->next = j->records;
     j->records = next;
     j->n_records++;
@@ -333,9 +244,9 @@ int gfsi_journal_put(struct gfsi_journal *j, const struct gfsi_volume *volume,
     rc = save(j, next, err);
     if (rc < 0) {
         (void)pthread_mutex_lock(&j->mutex);
-        (void)gfsi_record_use_free(unlink_use(next, kind, use->path));
+        (void)gfsi_record_use_free(gfsi_record_unlink_use(next, kind, use->path));
         if (old != NULL) {
-            (void)link_use(next, kind, GFS_TAKE_PTR(old));
+            (void)gfsi_record_link_use(next, kind, GFS_TAKE_PTR(old));
         }
         if (next->uses[GFSI_STAGED] == NULL && next->uses[GFSI_PUBLISHED] == NULL) {
             unlink_record(j, next);
@@ -360,7 +271,7 @@ int gfsi_journal_drop(struct gfsi_journal *j, const char *id, enum gfsi_use_kind
 
     (void)pthread_mutex_lock(&j->mutex);
     r = find(j, id);
-    use = r != NULL ? unlink_use(r, kind, path) : NULL;
+    use = r != NULL ? gfsi_record_unlink_use(r, kind, path) : NULL;
     last = use != NULL && r->uses[GFSI_STAGED] == NULL && r->uses[GFSI_PUBLISHED] == NULL;
     if (last) {
         unlink_record(j, r);
@@ -480,9 +391,9 @@ void gfsi_journal_sweep(struct gfsi_journal *j,
     while (dropped) {
         dropped = false;
         for (struct gfsi_record *r = j->records; r != NULL && !dropped; r = r->next) {
-            copy_volume(r, volume);
+            gfsi_record_copy_volume(r, volume);
             for (struct gfsi_record_use *u = r->uses[GFSI_PUBLISHED]; u != NULL; u = u->next) {
-                copy_use(u, use);
+                gfsi_record_copy_use(u, use);
                 if (!keep(arg, volume, use)) {
                     (void)gfsi_journal_drop(j, volume->id, GFSI_PUBLISHED, use->path, NULL);
                     dropped = true;

@@ -90,10 +90,10 @@ void gfsi_journal_sweep(struct gfsi_journal *journal,
                                      const struct gfsi_use *use),
                         void *arg);
 
-struct gfsi_journal_counts {
+struct gfsi_journal_totals {
     unsigned volumes, staged, published, loaded, discarded;
 };
-void gfsi_journal_counts(struct gfsi_journal *journal, struct gfsi_journal_counts *out);
+void gfsi_journal_counts(struct gfsi_journal *journal, struct gfsi_journal_totals *out);
 
 /* Calls `each` with the label of every volume that has one; the lock is held: `each` only copies.
  */

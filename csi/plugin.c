@@ -194,7 +194,7 @@ static int open_server(struct gfs_csi_plugin *p, const char *name, const char *a
 
 int gfs_csi_plugin_start(struct gfs_csi_plugin *p, struct gfs_err *err)
 {
-    struct gfsi_journal_counts counts;
+    struct gfsi_journal_totals counts;
     int rc = gfsi_node_reconcile(&p->node, err);
 
     if (rc == 0) {

@@ -45,7 +45,7 @@ static void reply_empty(struct gfs_rpc_call *call, enum gfsi_kind kind)
 
 static void update_gauges(struct gfs_csi_plugin *plugin)
 {
-    struct gfsi_journal_counts counts;
+    struct gfsi_journal_totals counts;
 
     gfsi_journal_counts(plugin->node.journal, &counts);
     gfs_metric_set(plugin->volumes_gauge, counts.volumes);

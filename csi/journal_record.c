@@ -1,4 +1,4 @@
-#include "journal_file_priv.h"
+#include "journal_record_priv.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -80,6 +80,94 @@ struct gfsi_record *gfsi_record_new(const struct gfsi_volume *volume)
     memcpy(made->generation, volume->generation, sizeof(made->generation));
     made->from_keeper = volume->from_keeper;
     return made;
+}
+
+/* ---- uses ---- */
+
+struct gfsi_record_use *gfsi_record_find_use(struct gfsi_record *r, enum gfsi_use_kind kind,
+                                             const char *path)
+{
+    struct gfsi_record_use *use = r->uses[kind];
+
+    while (use != NULL && strcmp(use->path, path) != 0) {
+        use = use->next;
+    }
+    return use;
+}
+
+struct gfsi_record_use *gfsi_record_link_use(struct gfsi_record *r, enum gfsi_use_kind kind,
+                                             struct gfsi_record_use *use)
+{
+    struct gfsi_record_use **link;
+
+    use->next = r->uses[kind];
+    r->uses[kind] = use;
+    r->n_uses[kind]++;
+    for (link = &use->next; *link != NULL; link = &(*link)->next) {
+        if (strcmp((*link)->path, use->path) == 0) {
+            struct gfsi_record_use *old = *link;
+
+            *link = old->next;
+            old->next = NULL;
+            r->n_uses[kind]--;
+            return old;
+        }
+    }
+    return NULL;
+}
+
+struct gfsi_record_use *gfsi_record_unlink_use(struct gfsi_record *r, enum gfsi_use_kind kind,
+                                               const char *path)
+{
+    for (struct gfsi_record_use **link = &r->uses[kind]; *link != NULL; link = &(*link)->next) {
+        if (strcmp((*link)->path, path) == 0) {
+            struct gfsi_record_use *use = *link;
+
+            *link = use->next;
+            use->next = NULL;
+            r->n_uses[kind]--;
+            return use;
+        }
+    }
+    return NULL;
+}
+
+bool gfsi_record_is_known(struct gfsi_record *r, const struct gfsi_record *volume,
+                          enum gfsi_use_kind kind, const struct gfsi_record_use *use)
+{
+    const struct gfsi_record_use *old = gfsi_record_find_use(r, kind, use->path);
+
+    return old != NULL && strcmp(old->digest, use->digest) == 0 &&
+           strcmp(old->capability, use->capability) == 0 && old->read_only == use->read_only &&
+           old->symlink == use->symlink && old->access_mode == use->access_mode &&
+           strcmp(r->fluid_path, volume->fluid_path) == 0 &&
+           strcmp(r->sub_path, volume->sub_path) == 0 &&
+           strcmp(r->mount_type, volume->mount_type) == 0 &&
+           strcmp(r->label_key, volume->label_key) == 0 &&
+           strcmp(r->generation, volume->generation) == 0 &&
+           r->clean_policy == volume->clean_policy && r->from_keeper == volume->from_keeper;
+}
+
+void gfsi_record_copy_use(const struct gfsi_record_use *from, struct gfsi_use *to)
+{
+    (void)gfs_str_copy(to->path, sizeof(to->path), from->path);
+    memcpy(to->digest, from->digest, sizeof(to->digest));
+    memcpy(to->capability, from->capability, sizeof(to->capability));
+    to->access_mode = from->access_mode;
+    to->read_only = from->read_only;
+    to->symlink = from->symlink;
+}
+
+void gfsi_record_copy_volume(const struct gfsi_record *from, struct gfsi_volume *to)
+{
+    (void)gfs_str_copy(to->id, sizeof(to->id), from->id);
+    (void)gfs_str_copy(to->fluid_path, sizeof(to->fluid_path), from->fluid_path);
+    (void)gfs_str_copy(to->sub_path, sizeof(to->sub_path), from->sub_path);
+    (void)gfs_str_copy(to->mount_type, sizeof(to->mount_type), from->mount_type);
+    (void)gfs_str_copy(to->label_key, sizeof(to->label_key), from->label_key);
+    to->clean_policy = from->clean_policy;
+    memcpy(to->generation, from->generation, sizeof(to->generation));
+    to->from_keeper = from->from_keeper;
 }
 
 /* ---- encode ---- */

@@ -1,6 +1,7 @@
-/* The journal's records in memory, and their JSON form. Shared by journal.c and journal_file.c. */
-#ifndef GFSI_CSI_JOURNAL_FILE_PRIV_H
-#define GFSI_CSI_JOURNAL_FILE_PRIV_H
+/* The journal's records in memory, and their JSON form. Shared by journal.c and journal_record.c.
+ */
+#ifndef GFSI_CSI_JOURNAL_RECORD_PRIV_H
+#define GFSI_CSI_JOURNAL_RECORD_PRIV_H
 
 #include "journal_priv.h"
 
@@ -37,6 +38,24 @@ struct gfsi_record *gfsi_record_new(const struct gfsi_volume *volume);
 struct gfsi_record *gfsi_record_free(struct gfsi_record *record); /* NULL is fine */
 struct gfsi_record_use *gfsi_record_use_new(const struct gfsi_use *use);
 struct gfsi_record_use *gfsi_record_use_free(struct gfsi_record_use *use);
+
+struct gfsi_record_use *gfsi_record_find_use(struct gfsi_record *record, enum gfsi_use_kind kind,
+                                             const char *path);
+
+/* Puts `use` in front of its list, and removes another of the same path behind it. Returns the
+ * removed one. */
+struct gfsi_record_use *gfsi_record_link_use(struct gfsi_record *record, enum gfsi_use_kind kind,
+                                             struct gfsi_record_use *use);
+struct gfsi_record_use *gfsi_record_unlink_use(struct gfsi_record *record, enum gfsi_use_kind kind,
+                                               const char *path);
+
+/* Whether the record says all this already: a repeated call changes nothing, and is not worth an
+ * fsync. */
+bool gfsi_record_is_known(struct gfsi_record *record, const struct gfsi_record *volume,
+                          enum gfsi_use_kind kind, const struct gfsi_record_use *use);
+
+void gfsi_record_copy_use(const struct gfsi_record_use *from, struct gfsi_use *to);
+void gfsi_record_copy_volume(const struct gfsi_record *from, struct gfsi_volume *to);
 
 /* The JSON text, to be freed; NULL when out of memory. */
 char *gfsi_record_encode(const struct gfsi_record *record, const char *boot_id);
