@@ -196,7 +196,7 @@ static bool take_entry(void *arg, const char *name, const struct gfs_fuse_attr *
     return d->error == 0;
 }
 
-static void rewind_window(struct gfsi_dir *d)
+void gfsi_dir_rewind(struct gfsi_dir *d)
 {
     d->base = GFSI_DIR_FIRST;
     d->count = 0;
@@ -229,7 +229,7 @@ static int next_page(struct gfsi_dir_table *t, struct gfsi_dir *d)
                                &d->end);
     rc = rc != 0 ? rc : d->error;
     if (rc != 0) {
-        rewind_window(d);
+        gfsi_dir_rewind(d);
         return rc;
     }
     if (d->count == 0) {
@@ -243,10 +243,8 @@ int gfsi_dir_at(struct gfsi_dir_table *t, struct gfsi_dir *dir, uint64_t positio
 {
     int rc;
 
-    /* Position GFSI_DIR_FIRST is a rewind or the beginning: look again in both cases. */
-    if (position < dir->base ||
-        (position == GFSI_DIR_FIRST && dir->base == GFSI_DIR_FIRST && dir->count == 0)) {
-        rewind_window(dir);
+    if (position < dir->base) {
+        gfsi_dir_rewind(dir);
     }
     while (position >= dir->base + dir->count) {
         if (dir->end) {

@@ -49,6 +49,9 @@ void gfsi_dir_release(struct gfsi_dir_table *t, uint64_t id);
 int gfsi_dir_begin(struct gfsi_dir_table *t, uint64_t id, uint64_t ino, struct gfsi_dir **out);
 void gfsi_dir_done(struct gfsi_dir_table *t, struct gfsi_dir *dir);
 
+/* Looks at the directory anew from its start. */
+void gfsi_dir_rewind(struct gfsi_dir *dir);
+
 /* The entry at `position` (>= GFSI_DIR_FIRST): 1 and *out; 0 behind the last one; or an error. */
 int gfsi_dir_at(struct gfsi_dir_table *t, struct gfsi_dir *dir, uint64_t position,
                 struct gfsi_dir_entry *out);

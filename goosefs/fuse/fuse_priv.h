@@ -117,7 +117,7 @@ void gfsi_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 uint64_t gfsi_ino_from_node(const struct gfs_fuse *fuse, fuse_ino_t node);
 void gfsi_stat_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
                          struct stat *out);
-void gfsi_entry_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
+void gfsi_entry_from_attr(struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
                           struct fuse_entry_param *out);
 double gfsi_seconds(int64_t ns);
 

@@ -56,7 +56,7 @@ void gfsi_stat_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr
     };
 }
 
-void gfsi_entry_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
+void gfsi_entry_from_attr(struct gfs_fuse *fuse, const struct gfs_fuse_attr *attr,
                           struct fuse_entry_param *out)
 {
     *out = (struct fuse_entry_param){
@@ -66,6 +66,7 @@ void gfsi_entry_from_attr(const struct gfs_fuse *fuse, const struct gfs_fuse_att
         .entry_timeout = gfsi_seconds(fuse->config.entry_timeout_ns),
     };
     gfsi_stat_from_attr(fuse, attr, &out->attr);
+    gfsi_version_cache_tell(&fuse->versions, attr->ino, attr->version);
 }
 
 /* At most one line a second: a broken backend is told of, not echoed for every reader. */

@@ -106,6 +106,9 @@ static void read_directory(struct filler *f, enum gfsi_fuse_op op, uint64_t posi
         rc = gfsi_dir_begin(&f->fuse->dirs, id, ino, &dir);
     }
     if (rc == 0) {
+        if (position == 0) {
+            gfsi_dir_rewind(dir);
+        }
         rc = fill(f, dir, position);
         gfsi_dir_done(&f->fuse->dirs, dir);
     }

@@ -13,6 +13,7 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     int64_t started = gfs_clock_mono();
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     uint64_t version;
+    bool stale;
     int rc;
 
     if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & (O_TRUNC | O_APPEND)) != 0) {
@@ -24,7 +25,12 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
         gfsi_reply_error(fuse, req, GFSI_OP_OPEN, ino, rc);
     } else {
         fi->fh = version;
-        fi->keep_cache = gfsi_version_cache_open(&fuse->versions, ino, version) ? 1 : 0;
+        fi->keep_cache = gfsi_version_cache_open(&fuse->versions, ino, version, &stale) ? 1 : 0;
+        if (stale) {
+            /* The object changed since the kernel was told its size: it must ask before it reads.
+             * Attributes only (negative offset): that takes no lock an open could hold. */
+            (void)fuse_lowlevel_notify_inval_inode(fuse->session, node, -1, 0);
+        }
         if (fuse_reply_open(req, fi) != 0) {
             /* The opener was killed meanwhile: no RELEASE will come. */
             gfsi_file_release(&fuse->files, ino, version);

@@ -86,6 +86,7 @@ void gfsi_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
         gfsi_reply_error(fuse, req, GFSI_OP_GETATTR, ino, rc);
     } else {
         gfsi_stat_from_attr(fuse, &attr, &st);
+        gfsi_version_cache_tell(&fuse->versions, attr.ino, attr.version);
         (void)fuse_reply_attr(req, &st, gfsi_seconds(fuse->config.attr_timeout_ns));
     }
     gfsi_observe(fuse, GFSI_OP_GETATTR, started);
