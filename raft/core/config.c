@@ -150,6 +150,11 @@ int raft_snapshot_meta_at(const struct raft *r, raft_index index, struct raft_sn
         return RAFT_ERR_INVALID;
     }
 
+    /* A server that joined with the log from its beginning does not know the initial one. */
+    if (raft_config_for(r, index)->n_servers == 0) {
+        return RAFT_ERR_INVALID;
+    }
+
     *meta = (struct raft_snapshot_meta){
         .index = index,
         .term = index == r->snapshot.index ? r->snapshot.term : raft_trail_term(&r->log, index),

@@ -273,7 +273,8 @@ static bool snapshot_due(const struct raft *r)
     uint64_t since =
         raft_apply_index(r) > r->snapshot.index ? raft_apply_index(r) - r->snapshot.index : 0;
 
-    if (since < r->opt.snapshot_threshold) {
+    if (since < r->opt.snapshot_threshold ||
+        raft_config_for(r, raft_apply_index(r))->n_servers == 0) {
         return false;
     }
 

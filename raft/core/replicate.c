@@ -339,7 +339,8 @@ static void repeat_lost(struct raft *r, struct raft_peer *p)
         }
         break;
     case RAFT_PROGRESS_REPLICATE:
-        if (p->inflight_count > 0 && p->received + 1 < p->next) {
+        /* Also when nothing counts as in flight: it may have received and forgotten in a crash. */
+        if (p->received + 1 < p->next) {
             raft_peer_probe(r, p, p->received + 1);
         }
         break;

@@ -118,7 +118,8 @@ int raft_snapshot_taken(struct raft *r, const struct raft_event_taken *e)
 {
     uint64_t keep = r->opt.trailing_entries;
 
-    if (e->index <= r->snapshot.index || e->index > raft_apply_index(r)) {
+    if (e->index <= r->snapshot.index || e->index > raft_apply_index(r) ||
+        raft_config_for(r, e->index)->n_servers == 0) {
         return RAFT_ERR_INVALID;
     }
 

@@ -303,7 +303,9 @@ const struct raft_config *raft_config_in_force(const struct raft *r);
 
 /*
  * What a snapshot of the state machine at `index` needs to carry. RAFT_ERR_INVALID: index is above
- * the commit index or below the log. meta->config is valid until the next step; meta->size is 0.
+ * the commit index or below the newest snapshot, or (on a server that has just joined) the
+ * configuration at `index` is not known here. meta->config is valid until the next step; meta->size
+ * is 0.
  */
 int raft_snapshot_meta_at(const struct raft *r, raft_index index, struct raft_snapshot_meta *meta);
 
