@@ -99,10 +99,15 @@ class Survival : public ::testing::Test
         if (keeper_ > 0) {
             StopKeeper(SIGTERM);
         }
+        std::ifstream log(dir_ + "/keeper.log");
+        std::stringstream text;
+        text << log.rdbuf();
+        // Sanitizers of the processes under test speak through their log.
+        for (const char *bad :
+             {"ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", " FATAL "}) {
+            EXPECT_EQ(text.str().find(bad), std::string::npos) << bad;
+        }
         if (HasFailure()) {
-            std::ifstream log(dir_ + "/keeper.log");
-            std::stringstream text;
-            text << log.rdbuf();
             fprintf(stderr, "---- keeper and clients ----\n%s", text.str().c_str());
         }
         // Nothing that a failed test leaves may disturb the next one.

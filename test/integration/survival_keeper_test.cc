@@ -260,6 +260,49 @@ TEST_F(Survival, ASecondKeeperAtTheSameSocketIsRefused)
     EXPECT_EQ(Mount(Client()), 0) << "the first one still serves";
 }
 
+#ifdef GOOSEFS_FUSE_PATH
+TEST_F(Survival, GoosefsFuseWithoutAMasterSaysSoAndLeavesNothing)
+{
+    Client c;
+    c.program = GOOSEFS_FUSE_PATH;
+    // A port that was free a moment ago: nobody listens.
+    c.args = {"-Dgoosefs.master.rpc.addresses=127.0.0.1:9", "-Dgoosefs.fuse.start.timeout=300ms",
+              "mount", mountpoint_};
+    gfs_err err = GFS_ERR_INIT;
+    int rc = Mount(c, nullptr, &err);
+    EXPECT_TRUE(rc == GFS_EUNAVAIL || rc == GFS_ETIMEOUT) << rc;
+    EXPECT_NE(std::string(err.text).find("127.0.0.1:9"), std::string::npos) << err.text;
+    EXPECT_EQ(MountsBelowDir(), 0u);
+
+    c.args = {"-Dgoosefs.fuse.threads=0", "mount", mountpoint_};
+    EXPECT_EQ(Mount(c, nullptr, &err), GFS_ERANGE);
+    EXPECT_NE(std::string(err.text).find("goosefs.fuse.threads"), std::string::npos) << err.text;
+}
+#endif
+
+TEST_F(Survival, AMountOfItsOwnEndsWithSigterm)
+{
+    ASSERT_EQ(mkdir(mountpoint_.c_str(), 0755), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        int null = open("/dev/null", O_WRONLY);
+        dup2(null, 2);
+        execl(SURVIVAL_CLIENT_PATH, SURVIVAL_CLIENT_PATH, "--mount", mountpoint_.c_str(), nullptr);
+        _exit(127);
+    }
+    ASSERT_TRUE(eventually([&] { return MountsBelowDir() == 1; }));
+    struct stat st;
+    EXPECT_EQ(stat(File(0).c_str(), &st), 0);
+    EXPECT_NE(mkdir((mountpoint_ + "/x").c_str(), 0755), 0);
+    EXPECT_EQ(errno, EROFS);
+    kill(pid, SIGTERM);
+    int status = 0;
+    waitpid(pid, &status, 0);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+    EXPECT_EQ(MountsBelowDir(), 0u);
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_F(Survival, TheKeeperStaysBelowTwoMegabytes)
 {
