@@ -27,7 +27,7 @@ static int refuse_proposal(const struct raft_node *node, size_t len)
 {
     const struct rafti_inbox *inbox = &node->inbox;
 
-    if (inbox->stop || !node->started) {
+    if (inbox->stop || !atomic_load(&node->started)) {
         return RAFT_NODE_STOPPED;
     }
     if (inbox->pending_proposals >= node->opts.max_pending_proposals ||
@@ -47,7 +47,7 @@ void raft_node_propose(struct raft_node *node, const void *data, size_t len,
 
     if (len > node->opts.max_entry_bytes) {
         status = RAFT_NODE_TOO_BIG;
-    } else if (node->started && atomic_load(&node->role) != RAFT_LEADER) {
+    } else if (atomic_load(&node->started) && atomic_load(&node->role) != RAFT_LEADER) {
         status = RAFT_NODE_NOT_LEADER;
     }
     if (status == RAFT_NODE_OK) {
@@ -98,7 +98,7 @@ void raft_node_read(struct raft_node *node, raft_node_read_cb cb, void *arg)
         read->cb = cb;
         read->arg = arg;
         pthread_mutex_lock(&inbox->lock);
-        if (inbox->stop || !node->started) {
+        if (inbox->stop || !atomic_load(&node->started)) {
             status = RAFT_NODE_STOPPED;
         } else if (inbox->pending_reads >= node->opts.max_pending_reads) {
             status = RAFT_NODE_BUSY;
@@ -144,7 +144,7 @@ static void submit(struct raft_node *node, const struct rafti_admin *what, const
             snprintf(admin->address, sizeof admin->address, "%s", address);
         }
         pthread_mutex_lock(&inbox->lock);
-        if (inbox->stop || !node->started) {
+        if (inbox->stop || !atomic_load(&node->started)) {
             status = RAFT_NODE_STOPPED;
         } else if (inbox->pending_admins >= MAX_ADMINS) {
             status = RAFT_NODE_BUSY;

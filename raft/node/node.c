@@ -259,10 +259,10 @@ int raft_node_start(struct raft_node *node)
                                              rafti_courier_main, rafti_snapper_main,
                                              rafti_loop_main};
 
-    if (node->started || node->stopped) {
+    if (atomic_load(&node->started) || node->stopped) {
         return RAFT_NODE_INVALID;
     }
-    node->started = true;
+    atomic_store(&node->started, true);
     for (size_t i = 0; i < sizeof mains / sizeof mains[0]; i++) {
         if (pthread_create(&node->threads[i], NULL, mains[i], node) != 0) {
             raft_node_stop(node, 0);
@@ -361,7 +361,7 @@ void raft_node_stop(struct raft_node *node, uint32_t timeout_ms)
     if (node->stopped) {
         return;
     }
-    if (timeout_ms > 0 && node->started && !rafti_is_dead(node) &&
+    if (timeout_ms > 0 && atomic_load(&node->started) && !rafti_is_dead(node) &&
         atomic_load(&node->role) == RAFT_LEADER) {
         hand_over(node, timeout_ms);
     }

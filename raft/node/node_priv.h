@@ -270,8 +270,8 @@ struct raft_node {
 
     pthread_t threads[5];
     size_t n_threads;
-    bool started;
-    bool stopped;
+    atomic_bool started;
+    bool stopped; /* only the caller of start, stop and free */
 
     atomic_int fatal;
     atomic_int role;   /* enum raft_role */

@@ -195,19 +195,43 @@ class Cluster
             cv_.wait(lock, [&] { return member->users == 0; });
         }
         raft_node_free(member->node);
-        for (auto &it : Links()) {
-            raft_node_link_down(it, id);
+        ForEach([&](raft_node *other) { raft_node_link_down(other, id); });
+    }
+
+    // Calls @use with each node that runs; none is freed meanwhile.
+    void ForEach(const std::function<void(raft_node *)> &use)
+    {
+        std::vector<uint64_t> ids;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            for (auto &it : nodes_) {
+                ids.push_back(it.first);
+            }
+        }
+        for (uint64_t id : ids) {
+            With(id, use);
         }
     }
 
-    std::vector<raft_node *> Links()
+    // False if @id does not run.
+    bool With(uint64_t id, const std::function<void(raft_node *)> &use)
     {
-        std::lock_guard<std::mutex> lock(mutex_);
-        std::vector<raft_node *> all;
-        for (auto &it : nodes_) {
-            all.push_back(it.second->node);
+        Member *member;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            auto it = nodes_.find(id);
+            if (it == nodes_.end()) {
+                return false;
+            }
+            member = it->second.get();
+            member->users++;
         }
-        return all;
+        use(member->node);
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (--member->users == 0) {
+            cv_.notify_all();
+        }
+        return true;
     }
 
     raft_node *Node(uint64_t id)
@@ -261,19 +285,22 @@ class Cluster
         }
     }
 
+    // The leader of the highest term.
     uint64_t Leader()
     {
         uint64_t leader = 0;
         bool ok = WaitFor([&] {
-            for (raft_node *node : Links()) {
+            uint64_t term = 0;
+            leader = 0;
+            ForEach([&](raft_node *node) {
                 raft_node_info info;
                 raft_node_status(node, &info);
-                if (info.role == RAFT_NODE_LEADER) {
+                if (info.role == RAFT_NODE_LEADER && info.term > term) {
                     leader = info.id;
-                    return true;
+                    term = info.term;
                 }
-            }
-            return false;
+            });
+            return leader != 0;
         });
         EXPECT_TRUE(ok) << "no leader";
         return leader;
@@ -283,13 +310,17 @@ class Cluster
     {
         auto *call = new Call<Result>{this};
         auto future = call->box;
-        raft_node_propose(
-            Node(id), value.data(), value.size(),
-            [](void *arg, int status, uint64_t index, int64_t result) {
-                auto *c = static_cast<Call<Result> *>(arg);
-                c->Set({status, index, result});
-            },
-            call);
+        bool ran = With(id, [&](raft_node *node) {
+            raft_node_propose(
+                node, value.data(), value.size(),
+                [](void *arg, int status, uint64_t index, int64_t result) {
+                    static_cast<Call<Result> *>(arg)->Set({status, index, result});
+                },
+                call);
+        });
+        if (!ran) {
+            call->Set({RAFT_NODE_STOPPED, 0, 0});
+        }
         return Await(future);
     }
 
@@ -304,7 +335,8 @@ class Cluster
             }
             if (result.status == RAFT_NODE_UNKNOWN && out_unknown != nullptr) {
                 *out_unknown = true;
-            } else if (result.status != RAFT_NODE_NOT_LEADER && result.status != RAFT_NODE_BUSY) {
+            } else if (result.status != RAFT_NODE_NOT_LEADER && result.status != RAFT_NODE_BUSY &&
+                       result.status != RAFT_NODE_STOPPED) {
                 return result;
             }
         }
@@ -314,13 +346,17 @@ class Cluster
     {
         auto *call = new Call<Result>{this};
         auto future = call->box;
-        raft_node_read(
-            Node(id),
-            [](void *arg, int status, uint64_t index) {
-                auto *c = static_cast<Call<Result> *>(arg);
-                c->Set({status, index, 0});
-            },
-            call);
+        bool ran = With(id, [&](raft_node *node) {
+            raft_node_read(
+                node,
+                [](void *arg, int status, uint64_t index) {
+                    static_cast<Call<Result> *>(arg)->Set({status, index, 0});
+                },
+                call);
+        });
+        if (!ran) {
+            call->Set({RAFT_NODE_STOPPED, 0, 0});
+        }
         return Await(future);
     }
 

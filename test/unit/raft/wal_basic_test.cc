@@ -331,6 +331,7 @@ TEST(Wal, ScanShowsEveryRecordWithoutTouchingAnything)
 TEST(Wal, ReadersWorkWhileTheWriterWritesAndReleases)
 {
     Disk disk;
+    disk.faulty = false;
     Log log(&disk);
     ASSERT_EQ(0, log.Open());
     ASSERT_EQ(0, log.Add(1, 1, 2000));

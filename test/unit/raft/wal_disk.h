@@ -76,7 +76,7 @@ class Disk
         opts.node_id = 1;
         opts.segment_bytes = kSegment;
         opts.inline_spare = true;
-        opts.io = &io_;
+        opts.io = faulty ? &io_ : nullptr;
         return opts;
     }
 
@@ -93,7 +93,8 @@ class Disk
         return names;
     }
 
-    long fail_at = 0; // 1-based number of the call that fails; 0 = none
+    bool faulty = true; // false: plain system calls, for tests with threads
+    long fail_at = 0;   // 1-based number of the call that fails; 0 = none
     int fail_errno = EIO;
     bool crash = false;   // every call behind it fails too
     bool nospace = false; // creating files and growing them fails with ENOSPC
