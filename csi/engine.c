@@ -313,7 +313,7 @@ int gfsi_engine_submit(struct gfsi_engine *e, struct gfsi_request *request, int6
     struct gfsi_request *owned gfs_auto_free = request;
     struct waiter *w gfs_auto_free = calloc(1, sizeof(*w));
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&e->mutex);
-    struct op *op;
+    struct op *op = NULL;
     int rc;
 
     if (w == NULL) {

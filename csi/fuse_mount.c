@@ -300,7 +300,7 @@ int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wa
                      int64_t deadline, bool *out_made, struct gfs_err *err)
 {
     char id[GFS_KEEPER_ID_MAX + 1];
-    bool mount;
+    bool mount = false;
     int rc;
 
     if (!is_keepers(node, volume)) {

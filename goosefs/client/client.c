@@ -107,7 +107,9 @@ int gfs_client_new(const struct gfs_client_opts *opts, struct gfs_client **out, 
     add_metrics(client, opts->metrics);
     /* Readers spread over the masters. */
     unsigned seed = 0;
-    (void)getrandom(&seed, sizeof(seed), GRND_NONBLOCK);
+    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != (ssize_t)sizeof(seed)) {
+        seed = (unsigned)gfs_clock_mono();
+    }
     client->reader = seed % client->n_masters;
     *out = client;
     return 0;

@@ -50,7 +50,8 @@ static int add_file(struct rafti_wal_replay *replay, const char *name, uint64_t 
     replay->files = files;
     struct rafti_wal_file *file = &files[replay->n_files++];
     *file = (struct rafti_wal_file){.number = number, .fd = -1};
-    snprintf(file->name, sizeof file->name, "%s", name);
+    /* Only names of our own fixed form come here: the length is checked where they are parsed. */
+    snprintf(file->name, sizeof file->name, "%.*s", (int)sizeof file->name - 1, name);
     return RAFT_WAL_OK;
 }
 
