@@ -75,6 +75,7 @@ static int choose_cluster(struct gfs_master *m, struct gfs_err *err)
     struct gfs_buf list gfs_auto_buf;
     int n;
 
+    gfs_buf_init(&list, 8192);
     if (*m->opts.cluster_id != '\0') {
         if (gfs_str_copy(m->cluster, sizeof(m->cluster), m->opts.cluster_id) != 0 ||
             strpbrk(m->cluster, "\r\n") != NULL) {
@@ -86,7 +87,6 @@ static int choose_cluster(struct gfs_master *m, struct gfs_err *err)
         return 0;
     }
 
-    gfs_buf_init(&list, 8192);
     for (size_t i = 0; i < m->members.n; i++) {
         (void)gfs_buf_printf(&list, "%s,", m->members.v[i].raft);
     }
