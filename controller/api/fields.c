@@ -161,6 +161,38 @@ void gfsi_read_kvs(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const cha
     }
 }
 
+static bool has_control_byte(const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
+        if (*c < ' ' || *c == 0x7f) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+void gfsi_read_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
+                          struct gfs_kvs *out)
+{
+    for (const struct gfsi_yaml *child = node->first; child != NULL; child = child->next) {
+        const char *key = child->key != NULL ? child->key->text : "";
+
+        if (child->key != NULL &&
+            (key[0] == '\0' || has_control_byte(key) || strpbrk(key, "=: #!\\") != NULL)) {
+            gfsi_error(ctx, child->key, "%s: '%.80s' is not the name of a property", what, key);
+            return;
+        }
+        if (child->kind == GFSI_YAML_SCALAR && has_control_byte(child->text)) {
+            gfsi_error(ctx, child, "%s: the value of %.80s contains a control character", what,
+                       key);
+            return;
+        }
+    }
+
+    gfsi_read_kvs(ctx, node, what, out);
+}
+
 void gfsi_read_texts(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
                      size_t max, const char ***out, size_t *out_n)
 {

@@ -45,6 +45,9 @@ bool gfsi_read_int(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const cha
 /* A mapping of texts: labels, options, properties. Keys already in *out are replaced. */
 void gfsi_read_kvs(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
                    struct gfs_kvs *out);
+/* The same for what is written into a properties file: no control bytes, no '=' or ':' in keys. */
+void gfsi_read_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
+                          struct gfs_kvs *out);
 void gfsi_kvs_set(struct gfsi_ctx *ctx, struct gfs_kvs *kvs, const char *key, const char *value);
 
 /* A list of texts of at most `max`. */

@@ -32,7 +32,7 @@ static void read_master_replicas(struct gfsi_ctx *ctx, const struct gfsi_yaml *n
 
 static void read_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
 {
-    gfsi_read_kvs(ctx, node, "properties", &((struct gfs_component *)out)->properties);
+    gfsi_read_properties(ctx, node, "properties", &((struct gfs_component *)out)->properties);
 }
 
 static void read_env(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
@@ -144,7 +144,7 @@ static void read_replicas(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, vo
 
 static void read_runtime_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
 {
-    gfsi_read_kvs(ctx, node, "spec.properties", &((struct gfs_runtime *)out)->properties);
+    gfsi_read_properties(ctx, node, "spec.properties", &((struct gfs_runtime *)out)->properties);
 }
 
 static void read_tieredstore(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)

@@ -167,3 +167,11 @@ void gfsi_properties_client(struct gfsi_build *b, struct gfs_kvs *out)
     gfsi_kvs_merge(b, out, &runtime->properties);
     gfsi_kvs_merge(b, out, &runtime->fuse.properties);
 }
+
+/* Keys and values hold no line breaks: the objects were checked (api/fields.c). */
+void gfs_properties_print(const struct gfs_kvs *kvs, struct gfs_buf *out)
+{
+    for (size_t i = 0; i < kvs->n; i++) {
+        (void)gfs_buf_printf(out, "%s=%s\n", kvs->items[i].key, kvs->items[i].value);
+    }
+}

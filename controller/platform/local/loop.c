@@ -280,6 +280,11 @@ void gfsi_loop_run(struct gfsi_loop *loop)
     }
 }
 
+void gfsi_loop_drain(struct gfsi_loop *loop)
+{
+    run_posts(loop);
+}
+
 void gfsi_loop_stop(struct gfsi_loop *loop)
 {
     loop->stopping = true;

@@ -24,7 +24,8 @@ struct gfsi_loop *gfsi_loop_free(struct gfsi_loop *loop);
 void gfsi_loop_run(struct gfsi_loop *loop);
 /* One round: waits for something to do, does it. For tests. */
 void gfsi_loop_turn(struct gfsi_loop *loop);
-void gfsi_loop_stop(struct gfsi_loop *loop); /* thread: the loop's */
+void gfsi_loop_drain(struct gfsi_loop *loop); /* runs what is posted now, and nothing else */
+void gfsi_loop_stop(struct gfsi_loop *loop);  /* thread: the loop's */
 
 /* Calls fn(arg) on the loop's thread, in order of the posts. Thread: any. */
 typedef void (*gfsi_loop_fn)(void *arg);

@@ -12,6 +12,7 @@
 #include <gfs/base/auto.h>
 #include <gfs/base/buf.h>
 #include <gfs/base/file.h>
+#include "platform/local/pathf.h"
 
 /* Text behind the command name: " S 1 2 ..." with the state first, as that name may hold anything.
  */
@@ -19,7 +20,7 @@ static int read_stat(pid_t pid, struct gfs_buf *buf, const char **out)
 {
     char path[64];
 
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    gfsi_pathf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     if (gfs_file_read(path, buf, NULL) < 0) {
         return GFS_ENOENT;
     }

@@ -134,6 +134,9 @@ struct gfs_plan *gfs_plan_free(struct gfs_plan *plan);
 /* The objects as Kubernetes would show them: a JSON list, indented, keys in a fixed order. */
 int gfs_plan_print(const struct gfs_plan *plan, struct gfs_buf *out);
 
+/* "key=value" lines of a goosefs-site.properties. */
+void gfs_properties_print(const struct gfs_kvs *kvs, struct gfs_buf *out);
+
 /* The suffix of pod `index` of `owner` in `ns`: five characters of Kubernetes' alphabet, which has
  * no vowels and no look-alikes. `salt` > 0 gives others, when two collide. */
 void gfs_pod_suffix(const char *seed, const char *ns, const char *owner, int index, unsigned salt,
