@@ -26,6 +26,7 @@ static int open_wal(struct raft_node *node, const struct raft_node_opts *opts,
         .cluster_id = opts->cluster_id,
         .node_id = opts->id,
         .segment_bytes = opts->segment_bytes,
+        .io = opts->wal_io,
         .log = wal_log,
         .log_arg = node,
     };

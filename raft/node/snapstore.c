@@ -30,14 +30,14 @@ void rafti_snapfile_name(char *out, uint64_t index, uint64_t term, const char *s
              suffix);
 }
 
-static bool parse_name(const char *name, uint64_t *index, uint64_t *term)
+static bool parse_name(const char *name, const char *suffix, uint64_t *index, uint64_t *term)
 {
     char again[RAFTI_SNAP_NAME_MAX];
 
     if (sscanf(name, "snapshot-%16" SCNx64 "-%16" SCNx64, index, term) != 2) {
         return false;
     }
-    rafti_snapfile_name(again, *index, *term, "meta");
+    rafti_snapfile_name(again, *index, *term, suffix);
     return strcmp(name, again) == 0;
 }
 
@@ -99,8 +99,8 @@ static int load(struct rafti_snapstore *store, uint64_t index, uint64_t term,
     return RAFT_NODE_OK;
 }
 
-/* Calls @each with every snapshot's index and term. */
-static int for_each(struct rafti_snapstore *store,
+/* Calls @each with index and term of every file that ends with @suffix. */
+static int for_each(struct rafti_snapstore *store, const char *suffix,
                     void (*each)(void *arg, uint64_t index, uint64_t term), void *arg)
 {
     int fd = openat(store->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -116,7 +116,7 @@ static int for_each(struct rafti_snapstore *store,
         return RAFT_NODE_IO;
     }
     while ((entry = readdir(dir)) != NULL) {
-        if (parse_name(entry->d_name, &index, &term)) {
+        if (parse_name(entry->d_name, suffix, &index, &term)) {
             each(arg, index, term);
         }
     }
@@ -170,9 +170,23 @@ static void purge_old(struct rafti_snapstore *store)
 {
     struct newest_two two = {.any = false};
 
-    if (for_each(store, keep_newest, &two) == RAFT_NODE_OK && two.any) {
+    if (for_each(store, "meta", keep_newest, &two) == RAFT_NODE_OK && two.any) {
         struct purge purge = {.store = store, .keep_from = two.index[1]};
-        (void)for_each(store, purge_one, &purge);
+        (void)for_each(store, "meta", purge_one, &purge);
+    }
+}
+
+/* An image whose meta file never got its name. */
+static void drop_orphan(void *arg, uint64_t index, uint64_t term)
+{
+    const struct rafti_snapstore *store = arg;
+    char name[RAFTI_SNAP_NAME_MAX];
+    struct stat st;
+
+    rafti_snapfile_name(name, index, term, "meta");
+    if (fstatat(store->dirfd, name, &st, 0) < 0 && errno == ENOENT) {
+        rafti_snapfile_name(name, index, term, "img");
+        unlinkat(store->dirfd, name, 0);
     }
 }
 
@@ -190,8 +204,9 @@ int rafti_snapstore_init(struct rafti_snapstore *store, int dirfd, uint64_t clus
     unlinkat(store->dirfd, OWN_TMP, 0);
     unlinkat(store->dirfd, RAFTI_SNAP_INSTALL_TMP, 0);
     unlinkat(store->dirfd, RAFTI_SNAP_META_TMP, 0);
+    (void)for_each(store, "img", drop_orphan, store);
 
-    int err = for_each(store, keep_newest, &two);
+    int err = for_each(store, "meta", keep_newest, &two);
     if (err == RAFT_NODE_OK && two.any) {
         err = load(store, two.index[0], two.term[0], &store->newest);
         store->has_newest = err == RAFT_NODE_OK;

@@ -24,6 +24,7 @@ extern "C" {
 #endif
 
 struct iovec;
+struct raft_wal_io;
 struct raft_node;
 
 /* Most voters plus learners a cluster may have, and the longest "host:port" of one, with its NUL.
@@ -188,6 +189,8 @@ struct raft_node_opts {
                                     UINT64_MAX = only on raft_node_snapshot() */
     uint64_t trailing_entries;   /* 10000: entries kept behind a snapshot for slow followers */
     size_t snapshot_chunk_bytes; /* 256 KiB: piece of a snapshot in one frame */
+
+    const struct raft_wal_io *wal_io; /* NULL: the real one; borrowed. Tests inject faults here */
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */

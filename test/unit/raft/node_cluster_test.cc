@@ -1,6 +1,12 @@
 #include "node_cluster.h"
 
+#include <errno.h>
+#include <fcntl.h>
+
 #include <algorithm>
+#include <atomic>
+
+#include <raft/wal.h>
 
 namespace raft_test
 {
@@ -358,6 +364,99 @@ TEST(RaftNode, StateMachineFailureStopsTheNode)
     EXPECT_EQ(RAFT_NODE_FSM, info.fatal);
     c.Kill(1);
     EXPECT_NE(RAFT_NODE_OK, c.Await(box).status);
+}
+
+// The real disk but for what the test takes away from node @broken.
+struct FaultyDisk {
+    FaultyDisk()
+    {
+        io = *raft_wal_io_posix();
+        io.arg = this;
+        io.openat = [](void *arg, int dirfd, const char *name, int flags, mode_t mode) {
+            if (static_cast<FaultyDisk *>(arg)->full && (flags & O_CREAT) != 0) {
+                return -ENOSPC;
+            }
+            return raft_wal_io_posix()->openat(nullptr, dirfd, name, flags, mode);
+        };
+        io.fdatasync = [](void *arg, int fd) {
+            return static_cast<FaultyDisk *>(arg)->broken
+                       ? -EIO
+                       : raft_wal_io_posix()->fdatasync(nullptr, fd);
+        };
+    }
+    raft_wal_io io;
+    std::atomic<bool> full{false};
+    std::atomic<bool> broken{false};
+};
+
+TEST(RaftNode, FailedFlushEndsTheLeaderAndLosesNothingAcknowledged)
+{
+    FaultyDisk disks[3];
+    Cluster c(3, [&](raft_node_opts *o) { o->wal_io = &disks[o->id - 1].io; });
+    c.StartAll();
+    for (int i = 0; i < 20; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    uint64_t old = c.Leader();
+    disks[old - 1].broken = true;
+    auto *call = new Cluster::Call<Result>{&c};
+    auto box = call->box;
+    raft_node_propose(
+        c.Node(old), "maybe", 5,
+        [](void *arg, int status, uint64_t index, int64_t result) {
+            static_cast<Cluster::Call<Result> *>(arg)->Set({status, index, result});
+        },
+        call);
+    EXPECT_TRUE(c.WaitFor([&] { return c.fatals() == 1; }));
+    raft_node_info info;
+    raft_node_status(c.Node(old), &info);
+    EXPECT_EQ(RAFT_NODE_IO, info.fatal);
+    c.Kill(old); // as its host does
+    c.Await(box);
+    disks[old - 1].broken = false;
+    for (int i = 20; i < 30; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    ASSERT_EQ(0, c.Start(old));
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 30));
+    ExpectAll(c.FsmOf(old)->values(), 30);
+}
+
+TEST(RaftNode, FullDiskRefusesProposalsUntilASnapshotFreesIt)
+{
+    FaultyDisk disk;
+    Cluster c(1, [&](raft_node_opts *o) {
+        o->wal_io = &disk.io;
+        o->segment_bytes = 64 << 10;
+        o->max_entry_bytes = 8192;
+        o->trailing_entries = 1;
+    });
+    c.StartAll();
+    std::string value(4000, 'v');
+    ASSERT_EQ(RAFT_NODE_OK, c.Propose(value).status);
+    disk.full = true;
+    Result r;
+    int taken = 0;
+    do {
+        r = c.ProposeAt(1, value);
+        taken += r.status == RAFT_NODE_OK;
+    } while (r.status == RAFT_NODE_OK);
+    EXPECT_EQ(RAFT_NODE_FULL, r.status);
+    raft_node_info info;
+    raft_node_status(c.Node(1), &info);
+    EXPECT_TRUE(info.log_full);
+    EXPECT_EQ(RAFT_NODE_LEADER, info.role);
+    EXPECT_EQ(RAFT_NODE_OK, c.ReadAt(1).status);
+    disk.full = false;
+    EXPECT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+        raft_node_snapshot(c.Node(1), cb, arg);
+    }));
+    do {
+        r = c.ProposeAt(1, value);
+    } while (r.status == RAFT_NODE_FULL);
+    EXPECT_EQ(RAFT_NODE_OK, r.status);
+    EXPECT_EQ(static_cast<size_t>(taken) + 2, c.FsmOf(1)->values().size());
+    EXPECT_EQ(0, c.fatals());
 }
 
 TEST(RaftNode, RefusesADirectoryOfAnotherNodeOrInUse)
