@@ -30,10 +30,11 @@ struct gfs_worker_tier {
 
 struct gfs_worker_config {
     char hostname[GFS_HOST_NAME_MAX + 1]; /* advertised */
-    char bind_host[64];                   /* IP literal; "" = the hostname's address */
-    uint16_t data_port;                   /* 0: a free one */
-    int web_port;                         /* 0: a free one, -1: none */
-    char local_socket[108];               /* "" = none */
+    char bind_host[64];                   /* IP literal; "" = every address */
+    char web_bind_host[64];
+    uint16_t data_port;     /* 0: a free one */
+    int web_port;           /* 0: a free one, -1: none */
+    char local_socket[108]; /* "" = data.sock in the first directory */
     char masters[GFS_WORKER_MASTERS_MAX][GFS_HOST_NAME_MAX + 8]; /* "host:port" */
     size_t n_masters; /* 0: serves what is told by no master (tests) */
     struct gfs_worker_tier tiers[GFS_WORKER_DIRS_MAX];
