@@ -2,6 +2,7 @@
 #include "keeper_priv.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,19 @@ static uint64_t answered(const struct gfsi_held *h)
     return __atomic_load_n(&h->session->answered, __ATOMIC_RELAXED);
 }
 
+int gfsi_held_watch_client(struct gfsi_held *h, struct gfs_err *err)
+{
+    int rc;
+
+    h->pidfd_source = (struct gfsi_source){.ready = pidfd_ready, .owner = h};
+    h->control_source = (struct gfsi_source){.ready = gfsi_held_control_ready, .owner = h};
+    rc = gfsi_keeper_watch(h->keeper, h->client.pidfd, EPOLLIN, &h->pidfd_source, err);
+    if (rc == 0) {
+        rc = gfsi_keeper_watch(h->keeper, h->client.control_fd, EPOLLIN, &h->control_source, err);
+    }
+    return rc;
+}
+
 static int start_client(struct gfsi_held *h, struct gfs_err *err)
 {
     struct gfsi_spawn s = {
@@ -58,18 +72,14 @@ static int start_client(struct gfsi_held *h, struct gfs_err *err)
     if (rc != 0) {
         return rc;
     }
-    h->pidfd_source = (struct gfsi_source){.ready = pidfd_ready, .owner = h};
-    h->control_source = (struct gfsi_source){.ready = gfsi_held_control_ready, .owner = h};
-    rc = gfsi_keeper_watch(h->keeper, h->client.pidfd, EPOLLIN, &h->pidfd_source, err);
-    if (rc == 0) {
-        rc = gfsi_keeper_watch(h->keeper, h->client.control_fd, EPOLLIN, &h->control_source, err);
-    }
+    rc = gfsi_held_watch_client(h, err);
     if (rc != 0) {
         (void)kill(h->client.pid, SIGKILL);
         (void)waitpid(h->client.pid, NULL, 0);
         close_client(h);
         return rc;
     }
+    gfsi_recover_save(h);
     gfs_info("keeper", "client started", "id=%s pid=%d generation=%u", h->spec->id, h->client.pid,
              h->session->generation);
     return 0;
@@ -99,6 +109,7 @@ static void roll_back(struct gfsi_held *h)
         gfs_error("keeper", "unmounting after a failed start", "id=%s error=%s", h->spec->id,
                   GFS_Q(err.text));
     }
+    gfsi_recover_forget(h->keeper, h->spec->id);
     remove_held(h, h->fail.code, h->fail.text);
 }
 
@@ -229,11 +240,14 @@ void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events)
     }
 }
 
+/* `status` -1: not our child, taken over from an earlier keeper. */
 static void note_exit(struct gfsi_held *h, int status)
 {
     char how[64];
 
-    if (WIFSIGNALED(status)) {
+    if (status < 0) {
+        (void)snprintf(how, sizeof(how), "ended");
+    } else if (WIFSIGNALED(status)) {
         (void)snprintf(how, sizeof(how), "was killed by signal %d", WTERMSIG(status));
     } else {
         (void)snprintf(how, sizeof(how), "exited with status %d", WEXITSTATUS(status));
@@ -249,7 +263,9 @@ static void note_exit(struct gfsi_held *h, int status)
 static void pidfd_ready(struct gfsi_source *source, uint32_t events)
 {
     struct gfsi_held *h = source->owner;
+    struct pollfd p = {.fd = h->client.pidfd, .events = POLLIN};
     int status = 0;
+    pid_t waited;
 
     (void)events;
     if (!h->life.running || h->client.pidfd < 0) {
@@ -257,10 +273,11 @@ static void pidfd_ready(struct gfsi_source *source, uint32_t events)
     }
     /* Its last words first. */
     gfsi_held_control_ready(&h->control_source, 0);
-    if (waitpid(h->client.pid, &status, WNOHANG) != h->client.pid) {
+    waited = waitpid(h->client.pid, &status, WNOHANG);
+    if (waited == 0 || (waited < 0 && (errno != ECHILD || poll(&p, 1, 0) != 1))) {
         return;
     }
-    note_exit(h, status);
+    note_exit(h, waited < 0 ? -1 : status);
     close_client(h);
     gfsi_held_act(h, gfsi_life_exited(&h->life, gfs_clock_mono(), gfsi_fusedev_alive(&h->dev),
                                       answered(h) != h->answered_before));

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <gfs/base/auto.h>
@@ -68,14 +68,12 @@ void gfsi_held_free(struct gfsi_held *h)
     free(h);
 }
 
-int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int log_fd,
-                  struct gfsi_held **out, struct gfs_err *err)
+struct gfsi_held *gfsi_held_alloc(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec)
 {
     struct gfsi_held *h = calloc(1, sizeof(*h));
-    int rc;
 
     if (h == NULL) {
-        return gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id);
+        return NULL;
     }
     h->keeper = k;
     h->session_fd = -1;
@@ -84,34 +82,60 @@ int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int
     h->client = (struct gfsi_client){.pidfd = -1, .control_fd = -1};
     h->spec = gfsi_spec_dup(spec);
     if (h->spec == NULL) {
-        rc = gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id);
-        goto fail;
+        gfsi_held_free(h);
+        return NULL;
     }
     gfsi_life_init(&h->life, h->spec, (uint64_t)gfs_clock_mono());
-    if (log_fd < 0) {
+    return h;
+}
+
+int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int log_fd,
+                  struct gfsi_held **out, struct gfs_err *err)
+{
+    struct gfsi_held *h = gfsi_held_alloc(k, spec);
+    int rc = h == NULL ? gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id) : 0;
+
+    if (rc == 0 && log_fd < 0) {
         rc = open_log(h->spec, &h->log_fd, err);
-        if (rc != 0) {
-            goto fail;
-        }
     }
-    rc = gfsi_session_new(h->spec, &h->session_fd, &h->session, err);
-    if (rc != 0) {
-        goto fail;
+    if (rc == 0) {
+        rc = gfsi_session_new(h->spec, &h->session_fd, &h->session, err);
     }
-    rc = gfsi_fusedev_mount(h->spec, h->session, &h->dev, err);
+    if (rc == 0) {
+        rc = gfsi_fusedev_mount(h->spec, h->session, &h->dev, err);
+    }
     if (rc != 0) {
-        goto fail;
+        gfsi_held_free(h);
+        return rc;
     }
     if (log_fd >= 0) {
         h->log_fd = log_fd;
     }
     link_held(h);
+    gfs_info("keeper", "mounted", "id=%s mountpoint=%s minor=%u", h->spec->id,
+             GFS_Q(h->spec->mountpoint), h->dev.minor);
     *out = h;
     return 0;
+}
 
-fail:
-    gfsi_held_free(h);
-    return rc;
+void gfsi_held_start(struct gfsi_held *h)
+{
+    gfsi_held_act(h, gfsi_life_start(&h->life, gfs_clock_mono()));
+}
+
+int gfsi_held_adopted(struct gfsi_held *h, struct gfs_err *err)
+{
+    uint32_t init_state = __atomic_load_n(&h->session->init_state, __ATOMIC_ACQUIRE);
+    uint32_t generation = h->session->generation;
+    int rc = gfsi_held_watch_client(h, err);
+
+    if (rc != 0) {
+        return rc;
+    }
+    h->life.restarts = generation > 0 ? generation - 1 : 0;
+    gfsi_life_adopt(&h->life, gfs_clock_mono(), init_state == GFS_SESSION_INIT_REPLIED);
+    link_held(h);
+    return 0;
 }
 
 struct gfsi_held *gfsi_held_find(struct gfsi_keeper *k, const char *id)
@@ -153,6 +177,7 @@ int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct
     }
     gfs_info("keeper", "unmounted", "id=%s mountpoint=%s detached=%d", h->spec->id,
              GFS_Q(h->spec->mountpoint), *out_detached);
+    gfsi_recover_forget(h->keeper, h->spec->id);
     gfsi_held_act(h, gfsi_life_unmounted(&h->life));
     return 0;
 }
@@ -160,7 +185,7 @@ int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct
 void gfsi_held_kill(struct gfsi_held *h)
 {
     if (h->life.running) {
-        (void)kill(h->client.pid, SIGKILL);
+        (void)syscall(SYS_pidfd_send_signal, h->client.pidfd, SIGKILL, NULL, 0U);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -161,8 +162,29 @@ static int set_up(struct gfsi_keeper *k, struct gfs_err *err)
     if (rc == 0) {
         rc = gfsi_keeper_watch(k, k->listen_fd, EPOLLIN, &k->listen_source, err);
     }
+    if (rc != 0) {
+        return rc;
+    }
     k->oom_score_adj = protect_from_oom();
+    rc = gfsi_recover_read_boot_id(k->boot_id, sizeof(k->boot_id));
+    if (rc != 0) {
+        return gfs_err_set(err, rc, "the machine's boot id");
+    }
+    rc = gfs_mkdirs(k->state_dir, 0700, err);
+    if (rc == 0) {
+        gfsi_recover_all(k);
+    }
     return rc;
+}
+
+static char *make_state_dir(const struct gfsi_keeper_config *config)
+{
+    char *path = NULL;
+
+    if (config->state_dir != NULL && config->state_dir[0] != '\0') {
+        return strdup(config->state_dir);
+    }
+    return asprintf(&path, "%s.d", config->socket_path) < 0 ? NULL : path;
 }
 
 int gfsi_keeper_new(const struct gfsi_keeper_config *config, struct gfsi_keeper **out,
@@ -182,7 +204,8 @@ int gfsi_keeper_new(const struct gfsi_keeper_config *config, struct gfsi_keeper 
         .leave = config->leave,
     };
     gfs_buf_init(&k->out, GFS_KEEPER_MSG_MAX);
-    rc = set_up(k, err);
+    k->state_dir = make_state_dir(config);
+    rc = k->state_dir == NULL ? gfs_err_set(err, GFS_ENOMEM, "keeper") : set_up(k, err);
     if (rc != 0) {
         (void)gfsi_keeper_free(k);
         return rc;
@@ -225,6 +248,7 @@ struct gfsi_keeper *gfsi_keeper_free(struct gfsi_keeper *k)
         (void)close(k->epoll_fd);
     }
     gfs_buf_fini(&k->out);
+    free(k->state_dir);
     free(k->msg);
     free(k->in);
     free(k);
@@ -387,6 +411,9 @@ int gfsi_keeper_run(struct gfsi_keeper *k, struct gfs_err *err)
             tick_all(k, gfs_clock_mono());
         }
         collect_garbage(k);
+    }
+    if (!k->leave) {
+        (void)rmdir(k->state_dir);
     }
     return 0;
 }

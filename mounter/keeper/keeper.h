@@ -14,11 +14,13 @@ struct gfsi_keeper;
 
 struct gfsi_keeper_config {
     const char *socket_path; /* borrowed for the keeper's life */
+    const char *state_dir;   /* made if missing; NULL or "": socket_path + ".d" */
     bool leave;              /* at SIGTERM leave the mounts and their clients */
 };
 
-/* Listens and blocks SIGTERM, SIGINT and SIGCHLD for the calling process, which must have one
- * thread. GFS_EEXIST when another keeper answers at the socket. */
+/* Takes over what an earlier keeper left, listens, and blocks SIGTERM, SIGINT and SIGCHLD for the
+ * calling process, which must have one thread. GFS_EEXIST when another keeper answers at the
+ * socket. */
 int gfsi_keeper_new(const struct gfsi_keeper_config *config, struct gfsi_keeper **out,
                     struct gfs_err *err);
 

@@ -13,6 +13,12 @@ static const struct gfs_cfg_option options[] = {
      .default_value = "/run/goosefs/keeper.sock",
      .metavar = "PATH",
      .help = "unix socket to listen at"},
+    {.flag = "state-dir",
+     .property = "goosefs.keeper.state.dir",
+     .type = GFS_CFG_STR,
+     .default_value = "",
+     .metavar = "DIR",
+     .help = "where a successor finds the mounts; unset: the socket's path and \".d\""},
     {.flag = "leave",
      .type = GFS_CFG_BOOL,
      .default_value = "false",
@@ -24,8 +30,10 @@ static const struct gfs_cfg_program program = {
     .summary = "holds FUSE mounts, starts their clients and replaces those that die or hang",
     .options = options,
     .n_options = sizeof(options) / sizeof(options[0]),
-    .epilog = "SIGTERM unmounts everything and stops the clients.\n"
-              "SIGKILL leaves mounts served by their clients, without anybody to replace them.\n",
+    .epilog =
+        "SIGTERM unmounts everything and stops the clients.\n"
+        "SIGKILL, or SIGTERM with --leave, leaves mounts served by their clients; the next keeper\n"
+        "at the same socket takes them over.\n",
 };
 
 int main(int argc, char **argv)
@@ -45,6 +53,7 @@ int main(int argc, char **argv)
     }
     config = (struct gfsi_keeper_config){
         .socket_path = gfs_cfg_str(cfg, "socket"),
+        .state_dir = gfs_cfg_str(cfg, "state-dir"),
         .leave = gfs_cfg_bool(cfg, "leave"),
     };
     rc = gfsi_keeper_new(&config, &keeper, &err);

@@ -67,7 +67,9 @@ struct gfsi_keeper {
     struct gfsi_source listen_source;
     struct gfsi_source signal_source;
     const char *socket_path; /* borrowed */
-    bool leave;              /* at the end: leave mounts and clients */
+    char *state_dir;         /* see state.h */
+    char boot_id[40];
+    bool leave; /* at the end: leave mounts and clients */
     bool stopping;
     int64_t stop_deadline;
     int oom_score_adj; /* for clients */
@@ -90,6 +92,12 @@ void gfsi_keeper_unwatch(struct gfsi_keeper *k, int fd);
 /* held.c: `log_fd` is taken on success. */
 int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int log_fd,
                   struct gfsi_held **out, struct gfs_err *err);
+/* Without mount, session and client; not in the list. NULL on no memory. */
+struct gfsi_held *gfsi_held_alloc(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec);
+/* Starts the first client. */
+void gfsi_held_start(struct gfsi_held *h);
+/* Goes on with a mount whose device, session and client were taken over; into the list. */
+int gfsi_held_adopted(struct gfsi_held *h, struct gfs_err *err);
 void gfsi_held_tick(struct gfsi_held *h, int64_t now);
 int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct gfs_err *err);
 void gfsi_held_kill(struct gfsi_held *h);
@@ -101,9 +109,16 @@ struct gfsi_held *gfsi_held_find_mountpoint(struct gfsi_keeper *k, const char *m
 /* Frees memory and descriptors; touches neither mount nor process. */
 void gfsi_held_free(struct gfsi_held *h);
 
+/* recover.c */
+int gfsi_recover_read_boot_id(char *out, size_t size);
+void gfsi_recover_save(const struct gfsi_held *h);
+void gfsi_recover_forget(const struct gfsi_keeper *k, const char *id);
+void gfsi_recover_all(struct gfsi_keeper *k);
+
 /* client_io.c: what a client says and what becomes of it. */
 void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events);
 void gfsi_held_send(struct gfsi_held *h, const struct gfs_control_msg *msg);
+int gfsi_held_watch_client(struct gfsi_held *h, struct gfs_err *err);
 void gfsi_held_act(struct gfsi_held *h, unsigned actions);
 
 /* conn.c */

@@ -107,6 +107,14 @@ unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now)
     return GFSI_LIFE_SERVES;
 }
 
+void gfsi_life_adopt(struct gfsi_life *l, int64_t now, bool ready)
+{
+    (void)spawn(l, now);
+    if (ready) {
+        (void)gfsi_life_ready(l, now);
+    }
+}
+
 /* At once after a healthy life, with growing pauses for one that dies young. */
 static unsigned plan_successor(struct gfsi_life *l, int64_t now, bool healthy, bool progress)
 {

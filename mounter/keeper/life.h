@@ -72,6 +72,8 @@ void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uin
 /* Each returns actions. `alive`: the FUSE connection has not ended; `progress`: the client that
  * ended had answered requests. */
 unsigned gfsi_life_start(struct gfsi_life *l, int64_t now);
+/* A client that runs already and was taken over, `ready` or still starting. */
+void gfsi_life_adopt(struct gfsi_life *l, int64_t now, bool ready);
 unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now);
 unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool progress);
 unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv);

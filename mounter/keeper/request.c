@@ -5,8 +5,6 @@
 #include <unistd.h>
 
 #include <gfs/base/auto.h>
-#include <gfs/base/clock.h>
-#include <gfs/base/log.h>
 
 #include "spec_dup.h"
 
@@ -79,10 +77,8 @@ static int start_mount(struct gfsi_conn *c, const struct gfs_keeper_spec *spec, 
         return rc;
     }
     *fd = -1;
-    gfs_info("keeper", "mounted", "id=%s mountpoint=%s minor=%u", spec->id, GFS_Q(spec->mountpoint),
-             h->dev.minor);
     gfsi_conn_wait(c, h);
-    gfsi_held_act(h, gfsi_life_start(&h->life, gfs_clock_mono()));
+    gfsi_held_start(h);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,6 +40,10 @@ int gfsi_session_new(const struct gfs_keeper_spec *spec, int *out_fd, struct gfs
     session->version = GFS_SESSION_VERSION;
     session->size = sizeof(*session);
     session->max_read = spec->max_read;
+    if (getrandom(&session->cookie, sizeof(session->cookie), 0) != sizeof(session->cookie)) {
+        (void)munmap(session, sizeof(*session));
+        return gfs_err_set_errno(err, errno, "getrandom");
+    }
     *out_fd = GFS_TAKE_FD(fd);
     *out = session;
     return 0;
@@ -73,9 +78,9 @@ static void die(const char *what, const char *detail)
 
 /* Puts the descriptors where session.h says. They are first copied above the fixed numbers, so that
  * none is overwritten before it is copied. */
-static void arrange_fds(const struct gfsi_spawn *s, int control_fd)
+static void arrange_fds(const struct gfsi_spawn *s, int control_fd, int keeper_fd)
 {
-    const int want[] = {-1, s->log_fd, s->log_fd, control_fd, s->fuse_fd, s->session_fd};
+    const int want[] = {-1, s->log_fd, s->log_fd, control_fd, s->fuse_fd, s->session_fd, keeper_fd};
     const int n = (int)(sizeof(want) / sizeof(want[0]));
     int high[sizeof(want) / sizeof(want[0])];
     int i;
@@ -124,13 +129,14 @@ static void drop_user(const struct gfs_keeper_spec *spec)
     }
 }
 
-static void __attribute__((noreturn)) run_child(const struct gfsi_spawn *s, int control_fd)
+static void __attribute__((noreturn))
+run_child(const struct gfsi_spawn *s, int control_fd, int keeper_fd)
 {
     static char session_env[] = GFS_KEEPER_ENV "=1";
     const char *env[GFS_KEEPER_ARGS_MAX + 2];
     size_t n = 0;
 
-    arrange_fds(s, control_fd);
+    arrange_fds(s, control_fd, keeper_fd);
     reset_signals();
     (void)setsid();
     set_oom_score(s->oom_score_adj);
@@ -170,7 +176,7 @@ int gfsi_spawn_client(const struct gfsi_spawn *s, struct gfsi_client *out, struc
         return gfs_err_set_errno(err, errno, "fork");
     }
     if (pid == 0) {
-        run_child(s, theirs);
+        run_child(s, theirs, ours);
     }
     /* Not reaped yet, so the number cannot have gone to another process. */
     pidfd = (int)syscall(SYS_pidfd_open, pid, 0);

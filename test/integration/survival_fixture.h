@@ -305,7 +305,7 @@ class Readers
                 wrong_++;
             }
             // Half of them past the page cache, so that the client is asked every time.
-            int fd = open(path.c_str(), O_RDONLY | (index % 2 == 0 ? O_DIRECT : 0));
+            int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | (index % 2 == 0 ? O_DIRECT : 0));
             if (fd < 0) {
                 Error();
                 continue;

@@ -133,6 +133,7 @@ TEST_F(Survival, SigtermLeavesNoProcessNoMountAndNoFile)
     }
     EXPECT_EQ(MountsBelowDir(), 0u);
     EXPECT_NE(access(socket_.c_str(), F_OK), 0);
+    EXPECT_NE(access((socket_ + ".d").c_str(), F_OK), 0);
     EXPECT_TRUE(std::filesystem::is_empty(dir_ + "/sub"));
     char byte;
     EXPECT_LT(pread(fd, &byte, 1, 0), 0) << "nobody serves it any more";

@@ -166,27 +166,67 @@ TEST_F(Survival, AnUpgradeThatCannotStartIsTakenBack)
     EXPECT_EQ(readers.wrong_, 0u);
 }
 
-TEST_F(Survival, ReadersDoNotNoticeThatTheKeeperWasKilled)
+TEST_F(Survival, AKilledKeeperIsNotNoticedAndItsSuccessorLooksAfterTheClient)
 {
     Client c;
     c.args = SlowTree();
     gfs_keeper_info info = {};
     ASSERT_EQ(Mount(c, &info), 0);
-    pid_t pid = (pid_t)info.pid;
+    uint32_t pid = info.pid;
     Readers readers(mountpoint_, kSize, 8);
-    ASSERT_TRUE(readers.Progress());
-    StopKeeper(SIGKILL);
-    ASSERT_TRUE(readers.Progress(512));
-    readers.Stop();
-    EXPECT_EQ(readers.errors_, 0u);
-    EXPECT_EQ(readers.wrong_, 0u);
 
-    // Nobody holds the mount but the client now: with it goes the connection.
-    EXPECT_EQ(umount2(mountpoint_.c_str(), MNT_DETACH), 0);
-    EXPECT_TRUE(eventually([&] { return !process_exists(pid); }));
+    for (int i = 0; i < 20; i++) {
+        ASSERT_TRUE(readers.Progress());
+        StopKeeper(SIGKILL);
+        ASSERT_TRUE(readers.Progress()) << "nobody keeps, all goes on";
+        StartKeeper();
+        info = Stat();
+        EXPECT_EQ(info.pid, pid);
+        EXPECT_EQ(info.state, (uint32_t)GFS_KEEPER_SERVING);
+        if (i % 4 == 3) {
+            kill((pid_t)pid, SIGKILL);
+            pid = SuccessorOf(pid).pid;
+        }
+    }
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+    EXPECT_EQ(readers.errors_, 0u) << "last: " << strerror(readers.last_errno_);
+    EXPECT_EQ(readers.wrong_, 0u);
+    EXPECT_EQ(Mount(c, &info), 0) << "still the same mount";
+    EXPECT_EQ(info.pid, pid);
+    EXPECT_EQ(Stat().restarts, 5u);
+    EXPECT_EQ(Unmount(), 0);
+    EXPECT_TRUE(eventually([&] { return !process_exists((pid_t)pid); }));
+    EXPECT_EQ(MountsBelowDir(), 0u);
 }
 
-TEST_F(Survival, AMountThatAnEarlierKeeperLeftDeadIsReplaced)
+TEST_F(Survival, AClientStoppedOrUpgradedUnderAnEarlierKeeperIsStillLookedAfter)
+{
+    Client c;
+    c.args = SlowTree();
+    c.hang_timeout_ms = 500;
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    std::string size = std::to_string(kSize);
+    const char *argv[] = {SURVIVAL_CLIENT_PATH, "--size", size.c_str(), "--uncached", nullptr};
+    ASSERT_EQ(gfs_keeper_client_restart(client_, "test", argv, in_seconds(60), &info, nullptr), 0);
+    uint32_t pid = info.pid;
+
+    StopKeeper(SIGKILL);
+    StartKeeper();
+    EXPECT_EQ(Mount(c, &info), 0) << "the arguments of the upgrade are no other specification";
+    EXPECT_EQ(info.pid, pid);
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress());
+    kill((pid_t)pid, SIGSTOP);
+    info = SuccessorOf(pid);
+    ASSERT_TRUE(readers.Progress());
+    readers.Stop();
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(info.hangs, 1u);
+}
+
+TEST_F(Survival, WhenKeeperAndClientDieTogetherTheMountComesBack)
 {
     gfs_keeper_info info = {};
     ASSERT_EQ(Mount(Client(), &info), 0);
@@ -199,9 +239,48 @@ TEST_F(Survival, AMountThatAnEarlierKeeperLeftDeadIsReplaced)
     ASSERT_EQ(errno, ENOTCONN);
 
     StartKeeper();
+    EXPECT_EQ(stat(File(0).c_str(), &st), 0) << strerror(errno);
+    EXPECT_EQ(MountsBelowDir(), 1u);
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    EXPECT_NE(info.pid, (uint32_t)pid);
+}
+
+TEST_F(Survival, AMountThatNobodyRemembersIsReplacedWhenAskedFor)
+{
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    pid_t pid = (pid_t)info.pid;
+    StopKeeper(SIGKILL);
+    kill(pid, SIGKILL);
+    ASSERT_TRUE(eventually([&] { return !process_exists(pid); }));
+    std::filesystem::remove_all(socket_ + ".d");
+
+    StartKeeper();
+    struct stat st;
+    ASSERT_NE(stat(mountpoint_.c_str(), &st), 0);
     ASSERT_EQ(Mount(Client()), 0);
     EXPECT_EQ(stat(File(0).c_str(), &st), 0);
     EXPECT_EQ(MountsBelowDir(), 1u);
+}
+
+TEST_F(Survival, ADamagedStateFileIsDroppedAndDisturbsNobody)
+{
+    Client other;
+    other.id = "other";
+    other.mountpoint = dir_ + "/other";
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    uint32_t pid = info.pid;
+    ASSERT_EQ(Mount(other, &info), 0);
+    pid_t other_pid = (pid_t)info.pid;
+    StopKeeper(SIGKILL);
+    std::ofstream(socket_ + ".d/other") << "rubbish";
+
+    StartKeeper();
+    EXPECT_EQ(Stat().pid, pid);
+    EXPECT_EQ(gfs_keeper_client_stat(client_, "other", in_seconds(60), &info, nullptr), GFS_ENOENT);
+    EXPECT_EQ(umount2(other.mountpoint.c_str(), 0), 0);
+    EXPECT_TRUE(eventually([&] { return !process_exists(other_pid); }));
 }
 
 TEST_F(Survival, AnAbortedConnectionIsReportedAndMountingAgainRepairsIt)

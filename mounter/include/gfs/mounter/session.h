@@ -9,6 +9,9 @@
  *      change its flags (O_NONBLOCK is shared), never FUSE_DEV_IOC_CLONE it: requests read through
  *      a dead clone are lost.
  *   5  the session memfd, struct gfs_session, sealed against resizing
+ *   6  the other end of 3, which the client only keeps open: when the keeper dies nothing of the
+ *      conversation is lost, and its successor takes device, memfd and this end from the client
+ *      (pidfd_getfd) and goes on
  *
  * Life of a mount. The keeper reads the kernel's INIT request into the memfd. Every client, the
  * first and each successor, feeds it to its FUSE library as the first request:
@@ -43,6 +46,7 @@ enum gfs_session_fd {
     GFS_SESSION_CONTROL_FD = 3,
     GFS_SESSION_FUSE_FD = 4,
     GFS_SESSION_STATE_FD = 5,
+    GFS_SESSION_KEEPER_FD = 6,
 };
 
 enum gfs_session_init_state {
@@ -84,6 +88,7 @@ struct gfs_session {
     uint32_t max_read;   /* of the mount, bytes, 0: the kernel's default */
     uint32_t init_len;   /* bytes of init_request; by the keeper before the first client starts */
     uint32_t reserved0;
+    uint64_t cookie; /* random: a keeper recognises its own session by it */
     unsigned char init_request[GFS_SESSION_INIT_MAX];
 
     uint32_t init_state;     /* enum gfs_session_init_state; by the client from here on */
