@@ -1,7 +1,7 @@
 /*
  * raft_wal: the write-ahead log of one Raft node: term and vote, log entries, log resets.
  *
- * A directory of zero-written segments; see docs/on-disk.md for the bytes. Writers gather records
+ * A directory of zero-written segments; see raft/wal/README.md. Writers gather records
  * with raft_wal_add_*() and make them durable together with raft_wal_flush(). Nothing is ever
  * truncated or rewritten in place: an entry added at an index that exists replaces it and all
  * behind it. A failed write or flush is final: every later call answers the same error, and the
