@@ -3,7 +3,8 @@
 
 # noise SEED BYTES: reproducible bytes that no compression shrinks.
 noise() {
-    openssl enc -aes-128-ctr -K "$(printf '%032x' "$1")" -iv 0 -in /dev/zero 2>/dev/null |
+    # openssl ends by SIGPIPE when head has enough: no failure.
+    { openssl enc -aes-128-ctr -K "$(printf '%032x' "$1")" -iv 0 -in /dev/zero 2>/dev/null || true; } |
         head -c "$2"
 }
 

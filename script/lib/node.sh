@@ -47,14 +47,20 @@ csi() {
 
 # kubelet's paths: reference of the volume manager, plugins/kubernetes.io/csi/DRIVER/HASH/globalmount.
 mount_volume() {
-    local hash
+    local hash attributes=(
+        --access-mode=ROX
+        --attr "fluid_path=$STATE/runtime-mnt/goosefs/default/hbase/goosefs-fuse"
+        --attr mount_type=fuse.goosefs-fuse
+        --attr runtime_name=hbase
+        --attr runtime_namespace=default
+    )
     hash=$(printf %s "$VOLUME" | sha256sum | cut -d' ' -f1)
     STAGING="$(kubelet_root)/plugins/kubernetes.io/csi/fuse.csi.fluid.io/$hash/globalmount"
     TARGET="$(kubelet_root)/pods/$POD_UID/volumes/kubernetes.io~csi/$VOLUME/mount"
     mkdir -p "$STAGING" "$(dirname "$TARGET")"
-    csi node stage --volume-id="$VOLUME" --staging-path="$STAGING" "${ATTRIBUTES[@]}" "${VOLUME_ATTRIBUTES[@]}"
+    csi node stage --volume-id="$VOLUME" --staging-path="$STAGING" "${attributes[@]}" >/dev/null
     csi node publish --volume-id="$VOLUME" --staging-path="$STAGING" --target-path="$TARGET" --readonly \
-        "${ATTRIBUTES[@]}" "${VOLUME_ATTRIBUTES[@]}"
+        "${attributes[@]}" >/dev/null
 }
 
 unmount_volume() {
