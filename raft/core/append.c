@@ -64,20 +64,36 @@ void raft_send_ack(struct raft *r)
     fill_ack(r, m, raft_match_here(r));
 }
 
-static void reject(struct raft *r, const struct raft_message *m)
+static void reject(struct raft *r, raft_index prev_index, raft_term prev_term)
 {
-    const struct raft_msg_append *a = &m->u.append;
-    struct raft_message *reply = raft_message_new(r, m->from, RAFT_MSG_APPEND_REPLY);
-    raft_index hint = raft_trail_meet(&r->log, a->prev_index, a->prev_term);
+    struct raft_message *reply = raft_message_new(r, r->leader, RAFT_MSG_APPEND_REPLY);
+    raft_index hint = raft_trail_meet(&r->log, prev_index, prev_term);
 
     if (!reply) {
+        r->reject_held = true;
+        r->reject_index = prev_index;
+        r->reject_term = prev_term;
         return;
     }
 
-    fill_ack(r, reply, a->prev_index);
+    r->reject_held = false;
+    fill_ack(r, reply, prev_index);
     reply->u.append_reply.rejected = true;
     reply->u.append_reply.hint_index = hint;
     reply->u.append_reply.hint_term = raft_term_at(r, hint);
+}
+
+/* The hard state is durable: what the leader asked meanwhile can be answered. */
+void raft_answer_held(struct raft *r)
+{
+    if (r->reject_held && r->reject_index > raft_match_here(r)) {
+        reject(r, r->reject_index, r->reject_term);
+    }
+
+    r->reject_held = false;
+    if (r->ack_held) {
+        raft_send_ack(r);
+    }
 }
 
 static bool prev_matches(const struct raft *r, const struct raft_msg_append *a)
@@ -236,7 +252,7 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
     }
 
     if (!prev_matches(r, a)) {
-        reject(r, m);
+        reject(r, a->prev_index, a->prev_term);
         return;
     }
 

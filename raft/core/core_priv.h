@@ -186,8 +186,11 @@ struct raft {
     uint64_t round_seen;
     raft_term last_heard_term; /* the term that `verified` and `round_seen` belong to */
     bool ack_held;             /* an acknowledgement waits for the hard state */
-    raft_id grant_held;        /* a granted vote waits for the hard state: to whom */
-    bool votes_held;           /* the candidate's requests wait for the hard state */
+    bool reject_held;          /* and so does a refusal of an append after this entry */
+    raft_index reject_index;
+    raft_term reject_term;
+    raft_id grant_held; /* a granted vote waits for the hard state: to whom */
+    bool votes_held;    /* the candidate's requests wait for the hard state */
     bool campaign_transfer;
     uint32_t patience;
 
@@ -290,6 +293,7 @@ uint32_t raft_quorum(const struct raft *r);
 /* append.c */
 void raft_on_append(struct raft *r, const struct raft_message *m);
 void raft_send_ack(struct raft *r);
+void raft_answer_held(struct raft *r);
 raft_index raft_match_here(const struct raft *r);
 void raft_follower_commit(struct raft *r, raft_index index);
 

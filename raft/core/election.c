@@ -64,6 +64,7 @@ void raft_become_follower(struct raft *r, raft_term term, raft_id leader)
         r->verified = r->commit;
         r->round_seen = 0;
         r->ack_held = false;
+        r->reject_held = false;
     }
 
     r->role = RAFT_FOLLOWER;
@@ -192,6 +193,7 @@ void raft_campaign(struct raft *r, bool transfer)
     r->verified = r->commit;
     r->round_seen = 0;
     r->ack_held = false;
+    r->reject_held = false;
     r->grant_held = 0;
     r->votes_held = true;
     r->campaign_transfer = transfer;

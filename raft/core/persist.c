@@ -195,7 +195,12 @@ void raft_persisted(struct raft *r, uint64_t seq)
         return;
     }
 
-    if (r->leader != 0 && raft_gate_open(r) && (r->ack_held || raft_match_here(r) > match)) {
-        raft_send_ack(r);
+    if (r->leader == 0 || !raft_gate_open(r)) {
+        return;
     }
+
+    if (raft_match_here(r) > match) {
+        r->ack_held = true;
+    }
+    raft_answer_held(r);
 }

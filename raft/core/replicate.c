@@ -134,9 +134,13 @@ static bool send_append(struct raft *r, struct raft_peer *p)
     return n > 0;
 }
 
-/* Sends what the peer's window allows. */
+/* Sends what the peer's window allows; to one that has long been silent, heartbeats must do. */
 void raft_replicate(struct raft *r, struct raft_peer *p)
 {
+    if (r->now - p->contact > 2 * r->opt.election_ns) {
+        return;
+    }
+
     for (int i = 0; i < RAFT_APPENDS_PER_STEP && !raft_peer_full(r, p); i++) {
         if (p->next < r->log.first) {
             raft_peer_snapshot(r, p);
@@ -324,11 +328,16 @@ bool raft_hears_majority(const struct raft *r, const struct raft_config *c)
     return n >= raft_config_quorum(c);
 }
 
-/* Messages get lost: what was sent and not even received for E is sent again. */
+/*
+ * Messages get lost. What was sent and is not even received (heartbeats' replies would say so) for
+ * a while is sent again: one probe soon, a whole pipeline not before E, since it may just be long.
+ */
 static void repeat_lost(struct raft *r, struct raft_peer *p)
 {
+    uint64_t wait = p->state == RAFT_PROGRESS_PROBE ? 2 * r->opt.heartbeat_ns : r->opt.election_ns;
+
     /* To a peer that does not answer at all go heartbeats only. */
-    if (r->now - p->progress_at < r->opt.election_ns || r->now - p->contact > r->opt.election_ns) {
+    if (r->now - p->progress_at < wait || r->now - p->contact > r->opt.election_ns) {
         return;
     }
 

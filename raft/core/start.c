@@ -97,7 +97,8 @@ struct raft *raft_new(const struct raft_options *o)
     memset(r, 0, sizeof(*r));
     r->opt = *o;
     r->opt.alloc = alloc;
-    r->rng = o->seed;
+    /* Servers that were given the same seed by mistake must still differ (pitfall 25). */
+    r->rng = o->seed + o->id * 0xD1B54A32D192ED03ull;
     if (!allocate(r)) {
         raft_free(r);
         return NULL;

@@ -21,7 +21,7 @@ struct Mutant {
 };
 
 const Mutant kMutants[] = {
-#define X(name, text) {RAFT_MUTANT_##name, #name, text, 10000},
+#define X(name, text) {RAFT_MUTANT_##name, #name, text, 4000},
     RAFT_MUTANT_LIST(X)
 #undef X
 };

@@ -15,9 +15,9 @@ static void random_world(Rng &rng, Options *o)
     o->think = rng.between(5, 60) * kMs;
     o->delay_min = rng.between(100, 1000) * kUs;
     o->delay_max = o->delay_min + rng.below(rng.permille(700) ? 2 * kMs : 30 * kMs);
-    o->loss_permille = rng.permille(500) ? rng.below(150) : 0;
+    o->loss_permille = rng.permille(500) ? rng.below(rng.permille(200) ? 450 : 150) : 0;
     o->duplicate_permille = rng.permille(400) ? rng.below(200) : 0;
-    o->slow_permille = rng.permille(400) ? rng.below(60) : 0;
+    o->slow_permille = rng.permille(400) ? rng.below(rng.permille(250) ? 300 : 60) : 0;
     o->hint = rng.permille(500);
     o->wire = rng.permille(200);
     o->disk_min = rng.between(50, 500) * kUs;
@@ -135,7 +135,7 @@ void Nemesis::crash(raft_id id)
         return;
     }
     w.crash(id);
-    Time away = w.rng.permille(300) ? w.rng.between(1, 10) : w.rng.between(1, 800);
+    Time away = w.rng.permille(500) ? w.rng.between(1, 10) : w.rng.between(1, 800);
     w.at(w.now + away * kMs, [&w, id] {
         if (!w.node(id).alive) {
             w.start(id);

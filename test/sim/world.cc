@@ -290,9 +290,7 @@ void World::wipe(raft_id id)
 {
     Node &n = node(id);
     assert(!n.alive);
-    raft_config initial = n.disk.initial;
-    n.disk = Disk();
-    n.disk.initial = initial;
+    n.disk = Disk(); // without a configuration: it may only join, not found a cluster again
     n.incarnation++;
     say("n" + std::to_string(id) + " loses its disk");
 }
