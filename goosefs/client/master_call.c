@@ -1,6 +1,7 @@
 /* One call to the masters: whom to ask, whom next, how long. */
 #include "client_priv.h"
 
+#include <gfs/base/assert.h>
 #include <gfs/base/auto.h>
 #include <gfs/base/clock.h>
 
@@ -184,4 +185,14 @@ int gfs_client_call(struct gfs_client *client, enum gfs_client_method method,
                                gfs_err_text(&last, last.code));
         }
     }
+}
+
+int gfs_client_call_master(struct gfs_client *client, size_t i, enum gfs_client_method method,
+                           const ProtobufCMessage *request, ProtobufCMessage **out,
+                           int64_t deadline, struct gfs_err *err)
+{
+    GFS_ASSERT_LT(i, client->n_masters);
+    return gfs_rpc_call_sync(client->masters[i].channel, methods[method].service,
+                             methods[method].name, request, out,
+                             gfsi_client_deadline(client, deadline), err);
 }

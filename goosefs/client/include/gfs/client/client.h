@@ -102,6 +102,11 @@ int gfs_client_call(struct gfs_client *client, enum gfs_client_method method,
                     const ProtobufCMessage *request, ProtobufCMessage **out, int64_t deadline,
                     struct gfs_err *err);
 
+/* One try at the i-th master, whoever leads: what that master itself answers. */
+int gfs_client_call_master(struct gfs_client *client, size_t i, enum gfs_client_method method,
+                           const ProtobufCMessage *request, ProtobufCMessage **out,
+                           int64_t deadline, struct gfs_err *err);
+
 #define GFS_CLIENT_INLINE(fn, service, method, lower, type, route)                                 \
     static inline int gfs_client_##fn(                                                             \
         struct gfs_client *client, const Goosefs__V1__##type##Request *request,                    \
