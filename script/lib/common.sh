@@ -26,13 +26,14 @@ quietly() {
     rm -f "$log"
 }
 
-# build PRESET [TARGET...]: configures once and builds, with ninja's own progress on a terminal.
+# build PRESET [TARGET...]: configures once (with GFS_CMAKE_ARGS) and builds, with ninja's own progress
+# on a terminal.
 build() {
     local preset=$1
     shift
     if [ ! -f "build/$preset/build.ninja" ]; then
         say "configuring $preset"
-        quietly cmake --preset "$preset"
+        quietly cmake --preset "$preset" ${GFS_CMAKE_ARGS:-}
     fi
     say "building $preset"
     if [ -t 1 ]; then
