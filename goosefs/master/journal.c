@@ -16,8 +16,7 @@
 
 #define APPLY_MAX 1024 /* entries in one transaction */
 
-/* ---- state machine ----------------------------------------------------------------------------
- */
+/* ---- state machine -------------------------------------------------------------------------- */
 
 static int fsm_apply(void *arg, const struct raft_node_entry *entries, size_t n,
                      int64_t *out_results)
@@ -86,8 +85,7 @@ static int fsm_snapshot_restore(void *arg, int fd, uint64_t index, uint64_t term
     return 0;
 }
 
-/* ---- what Raft tells --------------------------------------------------------------------------
- */
+/* ---- what Raft tells ------------------------------------------------------------------------ */
 
 static void on_change(void *arg, enum raft_node_role role, uint64_t term, uint64_t leader_id)
 {
@@ -152,8 +150,7 @@ static void on_log(void *arg, enum raft_node_log_level level, const char *line)
     }
 }
 
-/* ---- transport --------------------------------------------------------------------------------
- */
+/* ---- transport ------------------------------------------------------------------------------ */
 
 static int send_frame(void *arg, uint64_t peer_id, const struct iovec *iov, int iovcnt)
 {
@@ -189,8 +186,7 @@ static void on_link(void *arg, uint64_t peer, bool up)
     raft_node_link_down(m->node, peer);
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static int open_node(struct gfs_master *m, struct gfs_err *err)
 {
@@ -328,8 +324,7 @@ void gfsi_journal_close(struct gfs_master *m, bool clean)
     m->ns = NULL;
 }
 
-/* ---- proposals --------------------------------------------------------------------------------
- */
+/* ---- proposals ------------------------------------------------------------------------------ */
 
 int gfsi_journal_error(int raft_status, struct gfs_err *err)
 {

@@ -16,8 +16,7 @@ struct gfsi_journal_entry {
     struct gfsi_prop *props;
 };
 
-/* ---- encoding ---------------------------------------------------------------------------------
- */
+/* ---- encoding ------------------------------------------------------------------------------- */
 
 /* protobuf-c wants NUL-terminated strings; names come with a length. Copies live until freed. */
 struct strings {
@@ -188,8 +187,7 @@ int gfsi_journal_encode(const struct gfsi_op *op, struct gfs_buf *out)
     return GFS_EINVAL;
 }
 
-/* ---- decoding ---------------------------------------------------------------------------------
- */
+/* ---- decoding ------------------------------------------------------------------------------- */
 
 static int decode_child(const Goosefs__V1__InodeEntry *from, struct gfsi_child *to)
 {

@@ -70,8 +70,7 @@ void gfsi_loader_free(struct gfsi_loader *loader)
     }
 }
 
-/* ---- proposing a listing ----------------------------------------------------------------------
- */
+/* ---- proposing a listing -------------------------------------------------------------------- */
 
 struct flight {
     pthread_mutex_t mutex;
@@ -231,8 +230,7 @@ int gfsi_loader_apply(struct gfsi_loader *loader, uint64_t dir, int64_t time_ms,
                : gfs_err_set(err, rc, "the listing could not be recorded: %s", gfs_err_string(rc));
 }
 
-/* ---- one load ---------------------------------------------------------------------------------
- */
+/* ---- one load ------------------------------------------------------------------------------- */
 
 /* What has to be known before the origin is asked, without keeping a view open meanwhile. */
 struct target {
@@ -364,8 +362,7 @@ static int run_load(struct gfs_master *m, uint64_t id, struct gfs_err *err)
     return rc;
 }
 
-/* ---- single flight ----------------------------------------------------------------------------
- */
+/* ---- single flight -------------------------------------------------------------------------- */
 
 static struct load **find_load(struct gfsi_loader *loader, uint64_t inode)
 {

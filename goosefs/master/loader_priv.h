@@ -29,8 +29,7 @@ int gfsi_loader_load(struct gfsi_loader *loader, uint64_t inode, gfsi_loaded don
 int gfsi_loader_apply(struct gfsi_loader *loader, uint64_t dir, int64_t time_ms,
                       const struct gfs_ufs_listing *listing, struct gfs_err *err);
 
-/* ---- a subtree --------------------------------------------------------------------------------
- */
+/* ---- a subtree ------------------------------------------------------------------------------ */
 
 /* Loads every directory below (and at) `root` that has not been loaded, or all that were last
  * listed before fresh_after_ms. `cancelled` is asked now and then. A directory that fails does not

@@ -20,8 +20,7 @@
 #define BLOCK_SIZE     (4u << 20)
 #define DRAIN_AT_LEAST (100 * GFS_NS_PER_MS)
 
-/* ---- options ----------------------------------------------------------------------------------
- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static char *dup_text(const char *s)
 {
@@ -146,8 +145,7 @@ int gfs_master_new(const struct gfs_master_opts *opts, struct gfs_master **out, 
     return 0;
 }
 
-/* ---- start ------------------------------------------------------------------------------------
- */
+/* ---- start ---------------------------------------------------------------------------------- */
 
 static void worker_lost(void *arg, const struct gfsi_worker *worker)
 {
@@ -245,8 +243,7 @@ int gfs_master_start(struct gfs_master *m, struct gfs_err *err)
     return 0;
 }
 
-/* ---- stop -------------------------------------------------------------------------------------
- */
+/* ---- stop ----------------------------------------------------------------------------------- */
 
 /* Raft first: leadership moves on while this master still answers who leads. Then origins, so that
  * nobody waits for one; then the calls that are left; then what they used. */
@@ -277,7 +274,6 @@ void gfs_master_stop(struct gfs_master *m, uint32_t timeout_ms)
 
     if (m->clerk_runs) {
         (void)pthread_join(m->clerk, NULL);
-        m->clerk_runs = false;
     }
 
     m->web = gfs_http_free(m->web);
@@ -294,7 +290,10 @@ void gfs_master_stop(struct gfs_master *m, uint32_t timeout_ms)
     m->loader = NULL;
     m->origins = NULL;
     m->registry = NULL;
-    gfs_info(GFSI_LOG, "stopped", "id=%" PRIu64, m->members.self);
+    if (m->clerk_runs) { /* it had started */
+        m->clerk_runs = false;
+        gfs_info(GFSI_LOG, "stopped", "id=%" PRIu64, m->members.self);
+    }
 }
 
 struct gfs_master *gfs_master_free(struct gfs_master *m)
@@ -312,8 +311,7 @@ struct gfs_master *gfs_master_free(struct gfs_master *m)
     return NULL;
 }
 
-/* ---- looking ----------------------------------------------------------------------------------
- */
+/* ---- looking -------------------------------------------------------------------------------- */
 
 bool gfs_master_is_leader(const struct gfs_master *m)
 {

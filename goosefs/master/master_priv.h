@@ -80,8 +80,7 @@ struct gfs_master {
     bool stopped;
 };
 
-/* ---- journal.c: the Raft node ------------------------------------------------------------------
- */
+/* ---- journal.c: the Raft node --------------------------------------------------------------- */
 
 /* Opens metastore and journal, binds the journal port, starts voting. */
 int gfsi_journal_start(struct gfs_master *m, struct gfs_err *err);
@@ -103,15 +102,13 @@ int gfsi_propose_wait(struct gfs_master *m, const struct gfsi_op *op, int64_t *o
 /* RPC address of the leader, "" while unknown. */
 const char *gfsi_leader_address(const struct gfs_master *m);
 
-/* ---- services ----------------------------------------------------------------------------------
- */
+/* ---- services ------------------------------------------------------------------------------- */
 
 int gfsi_fs_service_add(struct gfs_master *m, struct gfs_err *err);
 int gfsi_meta_service_add(struct gfs_master *m, struct gfs_err *err);
 int gfsi_worker_service_add(struct gfs_master *m, struct gfs_err *err);
 
-/* ---- web.c, status.c ---------------------------------------------------------------------------
- */
+/* ---- web.c, status.c ------------------------------------------------------------------------ */
 
 int gfsi_web_start(struct gfs_master *m, struct gfs_err *err);
 int gfsi_status_html(struct gfs_master *m, struct gfs_buf *out);

@@ -107,8 +107,7 @@ static void on_quorum_info(struct gfs_rpc_call *call, const ProtobufCMessage *re
     gfs_rpc_reply(call, &response.base);
 }
 
-/* ---- administration: a Raft request, answered when it is over ---------------------------------
- */
+/* ---- administration: a Raft request, answered when it is over ------------------------------- */
 
 struct admin {
     struct gfs_master *m;

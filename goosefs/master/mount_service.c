@@ -82,8 +82,7 @@ static int earlier(struct gfs_master *m, const struct gfsi_op *op, int64_t *out)
                : 0;
 }
 
-/* ---- Mount ------------------------------------------------------------------------------------
- */
+/* ---- Mount ---------------------------------------------------------------------------------- */
 
 static int check_mount(const Goosefs__V1__MountRequest *q, char *path, struct gfs_err *err)
 {
@@ -272,8 +271,7 @@ void gfsi_on_mount(struct gfs_rpc_call *call, const ProtobufCMessage *request, v
     start(user, call, request, run_mount);
 }
 
-/* ---- Unmount ----------------------------------------------------------------------------------
- */
+/* ---- Unmount -------------------------------------------------------------------------------- */
 
 static int unmount_failed(const char *path, int code, struct gfs_err *err)
 {

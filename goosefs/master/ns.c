@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,6 +134,31 @@ static int read_state(struct gfsi_ns *ns, bool *usable, struct gfs_err *err)
     return 0;
 }
 
+/* One process at a time: two would take each other's generations away. Held until close. */
+static int lock_dir(struct gfsi_ns *ns, struct gfs_err *err)
+{
+    char path[GFSI_PATH_MAX];
+
+    if (gfs_path_join(path, sizeof(path), ns->dir, "LOCK") != 0) {
+        return gfs_err_set(err, GFS_ENAMETOOLONG, "metastore %s: name too long", ns->dir);
+    }
+
+    ns->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (ns->lock_fd < 0) {
+        return gfs_err_set_errno(err, errno, "metastore: cannot open %s", path);
+    }
+
+    if (flock(ns->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        return gfs_err_set(err, GFS_EBUSY,
+                           "metastore %s is in use by another process: stop that master, or give "
+                           "this one its own goosefs.master.journal.folder and "
+                           "goosefs.master.metastore.dir",
+                           ns->dir);
+    }
+
+    return 0;
+}
+
 static char *machine_boot_id(void)
 {
     struct gfs_buf text gfs_auto_buf;
@@ -215,6 +241,7 @@ int gfsi_ns_open(const struct gfsi_ns_opts *opts, struct gfsi_ns **out, struct g
     }
 
     (void)pthread_mutex_init(&ns->mutex, NULL);
+    ns->lock_fd = -1;
     ns->dir = strdup(opts->dir);
     ns->identity = strdup(opts->identity);
     ns->boot_id = opts->boot_id != NULL ? strdup(opts->boot_id) : machine_boot_id();
@@ -222,7 +249,8 @@ int gfsi_ns_open(const struct gfsi_ns_opts *opts, struct gfsi_ns **out, struct g
     if (ns->dir == NULL || ns->identity == NULL || ns->boot_id == NULL) {
         rc = gfs_err_set(err, GFS_ENOMEM, "metastore %s: out of memory", opts->dir);
     } else {
-        rc = open_database(ns, err);
+        rc = lock_dir(ns, err);
+        rc = rc != 0 ? rc : open_database(ns, err);
     }
 
     if (rc != 0) {
@@ -241,6 +269,10 @@ void gfsi_ns_abandon(struct gfsi_ns *ns)
     }
 
     gfsi_env_unref(ns->env);
+    if (ns->lock_fd >= 0) {
+        (void)close(ns->lock_fd);
+    }
+
     (void)pthread_mutex_destroy(&ns->mutex);
     free(ns->dir);
     free(ns->identity);
@@ -270,8 +302,7 @@ uint64_t gfsi_ns_applied(struct gfsi_ns *ns)
     return atomic_load(&ns->applied);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------
- */
+/* ---- snapshots ------------------------------------------------------------------------------ */
 
 /* The state record of a database file, read through its own environment. */
 static int image_state(const char *file, struct gfsi_state *out)

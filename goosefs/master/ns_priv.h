@@ -153,7 +153,7 @@ struct gfsi_state {
     uint64_t mounts_epoch; /* rises with each change of the mount table; starts at 1 */
 };
 
-/* ---- life ------------------------------------------------------------------------------------ */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 struct gfsi_ns;
 
@@ -198,7 +198,7 @@ int gfsi_ns_snapshot(struct gfsi_ns *ns, int fd, uint64_t *out_index, struct gfs
  * not an image of `index`. On the apply thread. */
 int gfsi_ns_restore(struct gfsi_ns *ns, int fd, uint64_t index, struct gfs_err *err);
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 struct gfsi_view;
 

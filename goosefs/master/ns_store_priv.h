@@ -47,6 +47,7 @@ struct gfsi_ns {
     char *boot_id;
     size_t map_bytes;
     uint64_t generation;
+    int lock_fd;
 };
 
 struct gfsi_view {
@@ -55,8 +56,7 @@ struct gfsi_view {
     struct gfsi_state state;
 };
 
-/* ---- records ----------------------------------------------------------------------------------
- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 #define GFSI_EDGE_KEY_MAX   (8 + GFSI_NAME_MAX)
 #define GFSI_INODE_FIXED    96
@@ -82,8 +82,7 @@ int gfsi_state_decode(const MDB_val *rec, struct gfsi_state *out);
 void gfsi_be64(uint8_t out[8], uint64_t v);
 uint64_t gfsi_from_be64(const uint8_t in[8]);
 
-/* ---- the write transaction --------------------------------------------------------------------
- */
+/* ---- the write transaction ------------------------------------------------------------------ */
 
 /* What an operation returns when the database, not the operation, failed: tx->failure says why. */
 #define GFSI_STORE_FAILED (-1000)

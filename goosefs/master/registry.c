@@ -74,8 +74,7 @@ void gfsi_registry_free(struct gfsi_registry *r)
     free(r);
 }
 
-/* ---- sums -------------------------------------------------------------------------------------
- */
+/* ---- sums ----------------------------------------------------------------------------------- */
 
 /* When the table of sums is full a file counts as not cached: a display is poorer, nothing else. */
 static void total_add(struct gfsi_registry *r, uint64_t inode, uint64_t version, uint64_t bytes)
@@ -126,8 +125,7 @@ static void forget_cached(struct gfsi_registry *r, struct record *rec)
     gfsi_cachemap_fini(&rec->cached);
 }
 
-/* ---- beats ------------------------------------------------------------------------------------
- */
+/* ---- beats ---------------------------------------------------------------------------------- */
 
 static struct record *find(struct gfsi_registry *r, uint64_t id)
 {
@@ -299,8 +297,7 @@ int gfsi_registry_free_file(struct gfsi_registry *r, uint64_t inode, uint64_t ve
     return 0;
 }
 
-/* ---- looking ----------------------------------------------------------------------------------
- */
+/* ---- looking -------------------------------------------------------------------------------- */
 
 static int by_host(const void *a, const void *b)
 {

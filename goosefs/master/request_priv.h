@@ -42,8 +42,7 @@ void gfsi_fail(struct gfs_master *m, struct gfs_rpc_call *call, int code,
 /* The moment before which a comparison with the origin is too old. */
 int64_t gfsi_fresh_after(const struct gfs_master *m, bool has_interval, int64_t interval_ms);
 
-/* ---- memory of one reply ------------------------------------------------------------------------
- */
+/* ---- memory of one reply -------------------------------------------------------------------- */
 
 struct gfsi_arena_chunk;
 struct gfsi_arena {

@@ -117,8 +117,7 @@ static int64_t lag_of(const struct picture *p, uint64_t id)
                : -1;
 }
 
-/* ---- HTML -------------------------------------------------------------------------------------
- */
+/* ---- HTML ----------------------------------------------------------------------------------- */
 
 static void cell(struct gfs_buf *out, const char *text)
 {
@@ -248,8 +247,7 @@ int gfsi_status_html(struct gfs_master *m, struct gfs_buf *out)
     return out->error;
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------
- */
+/* ---- JSON ----------------------------------------------------------------------------------- */
 
 static json_t *masters_json(struct gfs_master *m, const struct picture *p)
 {

@@ -1,66 +1,21 @@
 /* Each master dials every other one, and each stream carries frames both ways. So two masters have
  * up to two links: frames go over the own one while it is up, else over the peer's. A master that
- * comes back can be reached at once by what it dials, whatever back-off the others are in.
- *
- *   link: opened ── hello sent / awaited ──> up (hello of the right cluster, id, protocol) ──>
- * closed
- *
- * Only an "up" link is used or reported; one that is refused in the hello never was. */
-#include "transport_priv.h"
+ * comes back can be reached at once by what it dials, whatever back-off the others are in. */
+#include "link_priv.h"
 
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <gfs/base/assert.h>
 #include <gfs/base/auto.h>
-#include <gfs/base/clock.h>
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
-#include <gfs/rpc/stream.h>
-
-#include "goosefs_raft.pb-c.h"
 
 #define LOG          "raft-link"
-#define METHOD       "/goosefs.v1.RaftTransport/Connect"
-#define PROTOCOL     1
-#define HELLO_MAX    512
 #define BACKOFF_BASE (10 * GFS_NS_PER_MS)
 #define BACKOFF_MAX  (250 * GFS_NS_PER_MS)
 
-struct peer {
-    uint64_t id; /* 0: free slot */
-    char address[104];
-    struct gfs_rpc_channel *channel;
-    struct gfs_rpc_stream *out; /* up; a reference */
-    struct gfs_rpc_stream *in;  /* up; a reference */
-    bool dialing;               /* a stream of ours exists, up or not */
-    int64_t next_try;
-    struct gfs_backoff backoff;
-};
-
-struct gfsi_transport {
-    struct gfsi_transport_opts opts;
-    char cluster[256];
-    struct gfs_rpc_server *server;
-    pthread_mutex_t mutex;
-    pthread_cond_t changed;
-    struct peer peers[GFSI_TRANSPORT_PEERS_MAX];
-    bool stopping;
-    bool dialer_runs;
-    pthread_t dialer;
-};
-
-/* User pointer of one stream. */
-struct link {
-    struct gfsi_transport *t;
-    uint64_t peer; /* incoming: 0 until the hello */
-    bool incoming;
-    bool up;
-};
-
-static struct peer *find_peer(struct gfsi_transport *t, uint64_t id)
+struct gfsi_peer *gfsi_peer_find(struct gfsi_transport *t, uint64_t id)
 {
     for (size_t i = 0; i < GFSI_TRANSPORT_PEERS_MAX; i++) {
         if (id != 0 && t->peers[i].id == id) {
@@ -71,206 +26,19 @@ static struct peer *find_peer(struct gfsi_transport *t, uint64_t id)
     return NULL;
 }
 
-static bool reachable(const struct peer *p)
+bool gfsi_peer_reachable(const struct gfsi_peer *p)
 {
     return p->out != NULL || p->in != NULL;
 }
 
-/* ---- hello ------------------------------------------------------------------------------------
- */
-
-static int send_hello(struct gfsi_transport *t, struct gfs_rpc_stream *stream, uint64_t to)
-{
-    Goosefs__V1__RaftHello hello = GOOSEFS__V1__RAFT_HELLO__INIT;
-    uint8_t bytes[HELLO_MAX];
-
-    hello.cluster_id = t->cluster;
-    hello.from = t->opts.self;
-    hello.to = to;
-    hello.protocol = PROTOCOL;
-    if (goosefs__v1__raft_hello__get_packed_size(&hello) > sizeof(bytes)) {
-        return GFS_ERANGE;
-    }
-
-    return gfs_rpc_stream_send(stream, bytes, goosefs__v1__raft_hello__pack(&hello, bytes));
-}
-
-/* Whether the hello fits; `expect` 0 takes any peer. *out_from is who sent it. */
-static bool check_hello(struct gfsi_transport *t, uint64_t expect, const void *data, size_t len,
-                        uint64_t *out_from)
-{
-    Goosefs__V1__RaftHello *hello =
-        len > HELLO_MAX ? NULL : goosefs__v1__raft_hello__unpack(NULL, len, data);
-    bool fits;
-
-    if (hello == NULL) {
-        gfs_warn(LOG, "what came is not a hello", "bytes=%zu", len);
-        return false;
-    }
-
-    fits = strcmp(hello->cluster_id, t->cluster) == 0 && hello->to == t->opts.self &&
-           hello->protocol == PROTOCOL && hello->from != 0 && hello->from != t->opts.self &&
-           (expect == 0 || hello->from == expect);
-    if (fits) {
-        *out_from = hello->from;
-    } else {
-        gfs_warn(LOG, "hello refused", "from=%" PRIu64 " to=%" PRIu64 " cluster=%s protocol=%u",
-                 hello->from, hello->to, GFS_Q(hello->cluster_id), hello->protocol);
-    }
-
-    goosefs__v1__raft_hello__free_unpacked(hello, NULL);
-    return fits;
-}
-
-/* ---- links coming and going -------------------------------------------------------------------
- */
-
-static void link_up(struct link *link, struct gfs_rpc_stream *stream)
-{
-    struct gfsi_transport *t = link->t;
-    struct gfs_rpc_stream *old = NULL;
-    struct peer *p;
-    bool first = false;
-
-    (void)pthread_mutex_lock(&t->mutex);
-    p = find_peer(t, link->peer);
-    if (p != NULL) {
-        struct gfs_rpc_stream **slot = link->incoming ? &p->in : &p->out;
-
-        first = !reachable(p);
-        old = *slot;
-        *slot = gfs_rpc_stream_ref(stream);
-        gfs_backoff_reset(&p->backoff);
-    }
-
-    link->up = true;
-    (void)pthread_mutex_unlock(&t->mutex);
-    gfs_rpc_stream_unref(old);
-    if (first) {
-        gfs_debug(LOG, "link up", "peer=%" PRIu64, link->peer);
-        t->opts.on_link(t->opts.arg, link->peer, true);
-    }
-}
-
-static void link_closed(struct link *link, struct gfs_rpc_stream *stream, const char *text)
-{
-    struct gfsi_transport *t = link->t;
-    struct gfs_rpc_stream *old = NULL;
-    struct peer *p;
-    bool lost = false;
-
-    (void)pthread_mutex_lock(&t->mutex);
-    p = find_peer(t, link->peer);
-    if (p != NULL) {
-        struct gfs_rpc_stream **slot = link->incoming ? &p->in : &p->out;
-
-        if (*slot == stream) {
-            old = *slot;
-            *slot = NULL;
-            lost = !reachable(p);
-        }
-
-        if (!link->incoming) {
-            p->dialing = false;
-            p->next_try = gfs_clock_mono() + gfs_backoff_next(&p->backoff);
-            (void)pthread_cond_signal(&t->changed);
-        }
-    }
-
-    (void)pthread_mutex_unlock(&t->mutex);
-    gfs_rpc_stream_unref(old);
-    if (lost) {
-        gfs_debug(LOG, "link down", "peer=%" PRIu64 " why=%s", link->peer, GFS_Q(text));
-        t->opts.on_link(t->opts.arg, link->peer, false);
-    }
-}
-
-static void take_message(struct link *link, struct gfs_rpc_stream *stream, const void *data,
-                         size_t len)
-{
-    struct gfsi_transport *t = link->t;
-
-    if (link->up) {
-        t->opts.on_frame(t->opts.arg, link->peer, data, len);
-        return;
-    }
-
-    if (!check_hello(t, link->peer, data, len, &link->peer) ||
-        (link->incoming && send_hello(t, stream, link->peer) != 0)) {
-        gfs_rpc_stream_close(stream);
-        return;
-    }
-
-    link_up(link, stream);
-}
-
-static void on_message(struct gfs_rpc_stream *stream, void *user, const void *data, size_t len)
-{
-    take_message(user, stream, data, len);
-}
-
-static void on_close(struct gfs_rpc_stream *stream, void *user, int code, const char *text)
-{
-    struct link *link = user;
-
-    (void)code;
-    link_closed(link, stream, text);
-    free(link);
-}
-
-static int on_accept(struct gfs_rpc_stream *stream, void *user, void **out_stream_user)
-{
-    struct link *link = calloc(1, sizeof(*link));
-
-    (void)stream;
-    if (link == NULL) {
-        return GFS_ENOMEM;
-    }
-
-    link->t = user;
-    link->incoming = true;
-    *out_stream_user = link;
-    return 0;
-}
-
-/* ---- dialling ---------------------------------------------------------------------------------
- */
-
-/* Without the lock: callbacks may run before gfs_rpc_stream_open returns. */
-static int dial(struct gfsi_transport *t, struct gfs_rpc_channel *channel, uint64_t id)
-{
-    static const struct gfs_rpc_stream_client callbacks = {
-        .on_message = on_message,
-        .on_close = on_close,
-    };
-    const struct gfs_rpc_stream_opts opts = {.queue_bytes = 4 * t->opts.max_frame};
-    struct link *link = calloc(1, sizeof(*link));
-    struct gfs_rpc_stream *stream;
-    int rc;
-
-    if (link == NULL) {
-        return GFS_ENOMEM;
-    }
-
-    link->t = t;
-    link->peer = id;
-    rc = gfs_rpc_stream_open(channel, METHOD, &opts, &callbacks, link, &stream, NULL);
-    if (rc != 0) {
-        free(link);
-        return rc;
-    }
-
-    (void)send_hello(t, stream, id); /* when it fails, on_close says so */
-    gfs_rpc_stream_unref(stream);
-    return 0;
-}
+/* ---- dialling ------------------------------------------------------------------------------- */
 
 /* A peer that is due, or NULL and when to look again. */
-static struct peer *due_peer(struct gfsi_transport *t, int64_t now, int64_t *out_next)
+static struct gfsi_peer *due_peer(struct gfsi_transport *t, int64_t now, int64_t *out_next)
 {
     *out_next = now + GFS_NS_PER_S;
     for (size_t i = 0; i < GFSI_TRANSPORT_PEERS_MAX; i++) {
-        struct peer *p = &t->peers[i];
+        struct gfsi_peer *p = &t->peers[i];
 
         if (p->id == 0 || p->dialing || p->channel == NULL) {
             continue;
@@ -293,7 +61,7 @@ static void *dialer_main(void *arg)
     (void)pthread_mutex_lock(&t->mutex);
     while (!t->stopping) {
         int64_t next;
-        struct peer *p = due_peer(t, gfs_clock_mono(), &next);
+        struct gfsi_peer *p = due_peer(t, gfs_clock_mono(), &next);
         struct timespec until = {.tv_sec = next / GFS_NS_PER_S, .tv_nsec = next % GFS_NS_PER_S};
         struct gfs_rpc_channel *channel;
         uint64_t id;
@@ -307,9 +75,9 @@ static void *dialer_main(void *arg)
         channel = p->channel;
         id = p->id;
         (void)pthread_mutex_unlock(&t->mutex);
-        if (dial(t, channel, id) != 0) {
+        if (gfsi_link_dial(t, channel, id) != 0) {
             (void)pthread_mutex_lock(&t->mutex);
-            p = find_peer(t, id);
+            p = gfsi_peer_find(t, id);
             if (p != NULL) {
                 p->dialing = false;
                 p->next_try = gfs_clock_mono() + BACKOFF_MAX;
@@ -324,10 +92,10 @@ static void *dialer_main(void *arg)
     return NULL;
 }
 
-/* ---- peers ------------------------------------------------------------------------------------
- */
+/* ---- peers ---------------------------------------------------------------------------------- */
 
-static bool named(const struct peer *p, const uint64_t *ids, const char *const *addresses, size_t n)
+static bool named(const struct gfsi_peer *p, const uint64_t *ids, const char *const *addresses,
+                  size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (ids[i] == p->id && strcmp(addresses[i], p->address) == 0) {
@@ -347,13 +115,13 @@ static void add_peer(struct gfsi_transport *t, uint64_t id, const char *address)
     struct gfs_err err = GFS_ERR_INIT;
 
     for (size_t i = 0; i < GFSI_TRANSPORT_PEERS_MAX; i++) {
-        struct peer *p = &t->peers[i];
+        struct gfsi_peer *p = &t->peers[i];
 
         if (p->id != 0 || p->channel != NULL) {
             continue;
         }
 
-        *p = (struct peer){.id = id};
+        *p = (struct gfsi_peer){.id = id};
         gfs_backoff_init(&p->backoff, BACKOFF_BASE, BACKOFF_MAX, t->opts.self * 31 + id);
         if (gfs_str_copy(p->address, sizeof(p->address), address) != 0 ||
             gfs_rpc_channel_new(address, &opts, &p->channel, &err) != 0) {
@@ -367,7 +135,7 @@ static void add_peer(struct gfsi_transport *t, uint64_t id, const char *address)
 /* Closes links and channel of a peer that is not a member any more. Its slot stays taken (id 0, a
  * channel) until the transport is freed: freeing the channel here would wait for callbacks that
  * need the lock. */
-static void drop_peer(struct peer *p)
+static void drop_peer(struct gfsi_peer *p)
 {
     if (p->out != NULL) {
         gfs_rpc_stream_close(p->out);
@@ -404,7 +172,7 @@ void gfsi_transport_peers(struct gfsi_transport *t, const uint64_t *ids,
     }
 
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] != t->opts.self && find_peer(t, ids[i]) == NULL) {
+        if (ids[i] != t->opts.self && gfsi_peer_find(t, ids[i]) == NULL) {
             add_peer(t, ids[i], addresses[i]);
         }
     }
@@ -416,14 +184,14 @@ int gfsi_transport_send(struct gfsi_transport *t, uint64_t peer, const struct io
                         int iovcnt)
 {
     struct gfs_rpc_stream *stream = NULL;
-    struct peer *p;
+    struct gfsi_peer *p;
     uint8_t *joined gfs_auto_free = NULL;
     size_t len = 0;
     int rc;
 
     (void)pthread_mutex_lock(&t->mutex);
-    p = find_peer(t, peer);
-    if (p != NULL && reachable(p)) {
+    p = gfsi_peer_find(t, peer);
+    if (p != NULL && gfsi_peer_reachable(p)) {
         stream = gfs_rpc_stream_ref(p->out != NULL ? p->out : p->in);
     }
     (void)pthread_mutex_unlock(&t->mutex);
@@ -463,17 +231,11 @@ int gfsi_transport_send(struct gfsi_transport *t, uint64_t peer, const struct io
     return rc;
 }
 
-/* ---- life -------------------------------------------------------------------------------------
- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 int gfsi_transport_new(const struct gfsi_transport_opts *opts, struct gfsi_transport **out,
                        struct gfs_err *err)
 {
-    static const struct gfs_rpc_stream_server callbacks = {
-        .on_open = on_accept,
-        .on_message = on_message,
-        .on_close = on_close,
-    };
     const struct gfs_rpc_server_opts server_opts = {
         .name = "raft-rpc",
         .max_message = opts->max_frame + 64,
@@ -502,9 +264,10 @@ int gfsi_transport_new(const struct gfsi_transport_opts *opts, struct gfsi_trans
 
     rc = rc != 0 ? rc : gfs_rpc_server_new(&server_opts, &t->server, err);
     rc = rc != 0 ? rc : gfs_rpc_server_listen(t->server, opts->listen, opts->hosts, 0, NULL, err);
-    rc = rc != 0 ? rc
-                 : gfs_rpc_server_add_stream(t->server, METHOD, &stream_opts, &callbacks,
-                                             4 * GFSI_TRANSPORT_PEERS_MAX, t, err);
+    rc = rc != 0
+             ? rc
+             : gfs_rpc_server_add_stream(t->server, GFSI_LINK_METHOD, &stream_opts,
+                                         gfsi_link_server(), 4 * GFSI_TRANSPORT_PEERS_MAX, t, err);
     if (rc != 0) {
         gfsi_transport_free(t);
         return rc;

@@ -176,8 +176,7 @@ static void on_list_workers(struct gfs_rpc_call *call, const ProtobufCMessage *r
     gfs_rpc_reply(call, &response.base);
 }
 
-/* ---- Free -------------------------------------------------------------------------------------
- */
+/* ---- Free ----------------------------------------------------------------------------------- */
 
 static int free_below(struct gfs_master *m, struct gfsi_view *view, uint64_t dir, uint64_t *out_n)
 {

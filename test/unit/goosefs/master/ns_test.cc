@@ -122,6 +122,22 @@ TEST(Namespace, of_another_version_is_refused_with_advice)
     EXPECT_NE(ns.error.find("remove the directory"), std::string::npos) << ns.error;
 }
 
+TEST(Namespace, is_used_by_one_at_a_time)
+{
+    TempDir tmp;
+    Namespace first(tmp.path);
+    first.Apply(MountEntry("/m", "http://m/"));
+    {
+        Namespace second(tmp.path);
+        EXPECT_EQ(second.rc, GFS_EBUSY);
+        EXPECT_NE(second.error.find("in use"), std::string::npos) << second.error;
+    }
+    first.Close();
+    Namespace third(tmp.path);
+    EXPECT_EQ(third.rc, 0) << third.error;
+    EXPECT_EQ(third.List("/"), Names{"m"});
+}
+
 TEST(Namespace, an_entry_that_cannot_be_read_changes_nothing)
 {
     TempDir tmp;
