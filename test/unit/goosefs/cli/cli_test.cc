@@ -14,7 +14,6 @@ std::string Read(const std::string &path)
     std::string text(std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
     return text;
-});
 }
 
 std::vector<std::string> Lines(const std::string &text)
