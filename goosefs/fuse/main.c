@@ -240,8 +240,10 @@ int main(int argc, char **argv)
 {
     struct gfs_err err = GFS_ERR_INIT;
     struct app app = {.cfg = NULL};
-    int rc = gfs_cfg_parse(&program, argc, argv, &app.cfg, &err);
+    int rc;
 
+    gfs_fuse_block_signals();
+    rc = gfs_cfg_parse(&program, argc, argv, &app.cfg, &err);
     if (rc > 0) {
         return EXIT_SUCCESS;
     }

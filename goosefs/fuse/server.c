@@ -183,16 +183,28 @@ static void unmount(const char *mountpoint)
     free(argv[4]);
 }
 
+static void end_signals(sigset_t *out)
+{
+    (void)sigemptyset(out);
+    (void)sigaddset(out, SIGTERM);
+    (void)sigaddset(out, SIGINT);
+}
+
+void gfs_fuse_block_signals(void)
+{
+    sigset_t set;
+
+    end_signals(&set);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
 static int open_signals(int *out, struct gfs_err *err)
 {
     sigset_t set;
     int fd;
 
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
-    (void)signal(SIGPIPE, SIG_IGN);
+    end_signals(&set);
     fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0) {
         return gfs_err_set_errno(err, errno, "signalfd");

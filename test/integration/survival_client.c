@@ -84,6 +84,7 @@ int main(int argc, char **argv)
     struct options o = {.tree = {.size = 1 << 20, .entries = 3000}, .threads = 8};
     struct gfs_err err = GFS_ERR_INIT;
 
+    gfs_fuse_block_signals();
     if (!parse(argc, argv, &o)) {
         (void)fprintf(stderr, "usage: survival_client [options of long_options]\n");
         return 2;

@@ -43,6 +43,9 @@ struct gfs_fuse_config {
     bool no_resend;              /* behave as on a kernel without FUSE_NOTIFY_RESEND (tests) */
 };
 
+/* The first thing a program does. */
+void gfs_fuse_block_signals(void);
+
 int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, struct gfs_err *err);
 struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse);
 
