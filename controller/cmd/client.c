@@ -97,13 +97,15 @@ static int apply(const struct gfsi_options *options, bool create_only)
         return 1;
     }
 
-    (void)fputs(response->warnings, stderr);
+    int status = response->refused ? 1 : 0;
+
+    (void)fputs(response->findings, stderr);
     for (size_t i = 0; i < response->n_applied; i++) {
         printf("%s %s\n", response->applied[i]->resource, response->applied[i]->verb);
     }
 
     fluid__local__v1__apply_response__free_unpacked(response, NULL);
-    return 0;
+    return status;
 }
 
 int gfsi_cmd_apply(const struct gfsi_options *options)

@@ -6,6 +6,8 @@
 
 #include "desired/desired_priv.h"
 
+#define SOCKET_PATH_MAX 108 /* sun_path, unix(7) */
+
 /* A port of the user's moves container, service and addresses alike: they are all made from what
  * this returns (defect D-18 of the predecessor). */
 static uint16_t port(struct gfsi_build *b, const char *property, uint16_t fallback)
@@ -136,6 +138,17 @@ static void put_tier(struct gfsi_build *b, struct gfs_pod *pod, size_t level)
     }
 }
 
+/* Where clients of the same machine are handed files. A path that is too long for a socket leaves
+ * them with the network. */
+static void put_local_socket(struct gfsi_build *b, struct gfs_pod *pod)
+{
+    const char *path = gfsi_pod_dir(b, pod, "data.sock");
+
+    if (b->facts->pods_dir[0] != '\0' && strlen(path) < SOCKET_PATH_MAX) {
+        gfsi_kvs_put(b, &pod->properties, "goosefs.worker.data.server.domain.socket.address", path);
+    }
+}
+
 void gfsi_properties_worker(struct gfsi_build *b, struct gfs_pod *pod)
 {
     const struct gfs_runtime *runtime = b->runtime->runtime;
@@ -145,6 +158,7 @@ void gfsi_properties_worker(struct gfsi_build *b, struct gfs_pod *pod)
     gfsi_kvs_put(b, kvs, "goosefs.worker.hostname", pod->name);
     put_port(b, kvs, "goosefs.worker.rpc.port", b->worker_rpc);
     put_port(b, kvs, "goosefs.worker.web.port", b->worker_web);
+    put_local_socket(b, pod);
     gfsi_kvs_put(b, kvs, "goosefs.worker.tieredstore.levels",
                  gfsi_textf(b, "%zu", runtime->n_tiers));
     for (size_t i = 0; i < runtime->n_tiers; i++) {

@@ -192,8 +192,11 @@ static void explain_not_bound(struct round *r, bool mounted)
     const char *reason = "DatasetNotReady";
 
     if (failed != NULL) {
+        bool named = strstr(failed->error, path) != NULL;
+
         reason = "DatasetFailedToSetup";
-        (void)snprintf(message, sizeof(message), "%s: %.440s", path, failed->error);
+        (void)snprintf(message, sizeof(message), "%.60s%s%.440s", named ? "" : path,
+                       named ? "" : ": ", failed->error);
     } else if (!r->seen->has_leader) {
         (void)snprintf(message, sizeof(message), "no leader master yet");
     } else if (!mounted) {

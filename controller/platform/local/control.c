@@ -151,7 +151,7 @@ static void apply_all(struct gfsi_local *local, struct gfs_rpc_call *call,
 
     response.n_applied = n;
     response.applied = pointers;
-    response.warnings = (char *)(uintptr_t)gfs_buf_str(warnings);
+    response.findings = (char *)(uintptr_t)gfs_buf_str(warnings);
     if (rc == 0) {
         gfs_rpc_reply(call, &response.base);
     } else {
@@ -180,11 +180,16 @@ static void do_apply(struct gfsi_local *local, struct gfs_rpc_call *call,
     }
 
     if (parse_files(request, manifests, &messages) < 0) {
-        gfs_rpc_fail(call, GFS_EINVAL, gfs_buf_str(&messages));
+        /* Not as a status: its text is one line, and short. */
+        Fluid__Local__V1__ApplyResponse refusal = FLUID__LOCAL__V1__APPLY_RESPONSE__INIT;
+
+        refusal.refused = true;
+        refusal.findings = (char *)(uintptr_t)gfs_buf_str(&messages);
+        gfs_rpc_reply(call, &refusal.base);
     } else {
         apply_all(local, call, request, manifests, &messages);
     }
-    for (size_t i = 0; i < request->n_files; i++) {
+    for (size_t i = 0; i < GFS_LOCAL_FILES_MAX; i++) { /* the request went with the reply */
         (void)gfs_manifest_free(manifests[i]);
     }
 }
@@ -359,7 +364,7 @@ struct gfsi_waiter {
     enum gfsi_condition condition;
     bool is_delete; /* the call is Delete, not Wait */
     char ns[64];
-    char name[64];
+    char name[65]; /* of the node, too */
 };
 
 static bool object_gone(const struct gfsi_pair *pair, enum gfsi_resource resource)

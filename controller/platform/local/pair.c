@@ -115,14 +115,18 @@ void gfsi_pair_replan(struct gfsi_pair *pair)
         return;
     }
 
+    bool first = pair->plan == NULL;
+
     pair->plan = gfs_plan_free(pair->plan);
     pair->plan = plan;
     gfsi_pathf(pair->fuse_path, sizeof(pair->fuse_path), "%s", plan->fuse_path);
     gfsi_pathf(pair->conf_path, sizeof(pair->conf_path), "%s", plan->conf_path);
     for (size_t i = 0; i < plan->n_notes; i++) {
         gfsi_pair_event(pair, GFS_KIND_RUNTIME, false, "StandIn", plan->notes[i]);
-        gfs_info("local", "a directory stands in for a tier path", "runtime=%s/%s note=%s",
-                 pair->ns, pair->name, GFS_Q(plan->notes[i]));
+        if (first) {
+            gfs_info("local", "a directory stands in for a tier path", "runtime=%s/%s note=%s",
+                     pair->ns, pair->name, GFS_Q(plan->notes[i]));
+        }
     }
 }
 

@@ -100,8 +100,13 @@ static void on_removed(void *arg)
 {
     struct gfsi_pod *pod = arg;
 
+    struct gfs_err err = GFS_ERR_INIT;
+
     pod->removing = false;
     pod->n_containers = 0;
+    if (!pod->keep_data && gfsi_addresses_save(pod->local->addresses, pod->ns, &err) < 0) {
+        gfs_warn("local", "cannot write the hosts file", "error=%s", GFS_Q(err.text));
+    }
     if (pod->pair != NULL) {
         gfsi_pair_poke(pod->pair);
     }

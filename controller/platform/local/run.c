@@ -334,6 +334,9 @@ static void close_local(struct gfsi_local *local)
         struct gfsi_pair *pair = local->pairs;
 
         local->pairs = pair->next;
+        if (pair->conf_path[0] != '\0') {
+            gfsi_client_remove_conf(pair->conf_path); /* written again at the next start */
+        }
         gfsi_pair_free(pair);
     }
 
