@@ -45,6 +45,22 @@ csi() {
     csictl --endpoint="unix://$STATE/node/csi/csi.sock" "$@"
 }
 
+# Repeats a call while the answer is one of those that kubelet takes for "again, please".
+csi_retried() {
+    local deadline status
+    deadline=$(($(now_ms) + 60000))
+    while :; do
+        status=0
+        csi "$@" >/dev/null 2>"$STATE/csictl.err" || status=$?
+        case $status in
+        0) return 0 ;;
+        11 | 14 | 18 | 20 | 24) [ "$(now_ms)" -lt "$deadline" ] && sleep 0.05 && continue ;;
+        esac
+        cat "$STATE/csictl.err" >&2
+        return "$status"
+    done
+}
+
 # kubelet's paths: reference of the volume manager, plugins/kubernetes.io/csi/DRIVER/HASH/globalmount.
 mount_volume() {
     local hash attributes=(
@@ -58,9 +74,9 @@ mount_volume() {
     STAGING="$(kubelet_root)/plugins/kubernetes.io/csi/fuse.csi.fluid.io/$hash/globalmount"
     TARGET="$(kubelet_root)/pods/$POD_UID/volumes/kubernetes.io~csi/$VOLUME/mount"
     mkdir -p "$STAGING" "$(dirname "$TARGET")"
-    csi node stage --volume-id="$VOLUME" --staging-path="$STAGING" "${attributes[@]}" >/dev/null
-    csi node publish --volume-id="$VOLUME" --staging-path="$STAGING" --target-path="$TARGET" --readonly \
-        "${attributes[@]}" >/dev/null
+    csi_retried node stage --volume-id="$VOLUME" --staging-path="$STAGING" "${attributes[@]}"
+    csi_retried node publish --volume-id="$VOLUME" --staging-path="$STAGING" --target-path="$TARGET" --readonly \
+        "${attributes[@]}"
 }
 
 unmount_volume() {
