@@ -99,17 +99,17 @@ void gfsi_op_init(void *userdata, struct fuse_conn_info *conn);
 void gfsi_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void gfsi_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
 void gfsi_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
-void gfsi_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void gfsi_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
 void gfsi_op_access(fuse_req_t req, fuse_ino_t ino, int mask);
-void gfsi_op_statfs(fuse_req_t req, fuse_ino_t ino);
-void gfsi_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void gfsi_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+void gfsi_op_statfs(fuse_req_t req, fuse_ino_t node);
+void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
                   struct fuse_file_info *fi);
-void gfsi_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void gfsi_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void gfsi_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+void gfsi_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void gfsi_op_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+void gfsi_op_readdir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
                      struct fuse_file_info *fi);
-void gfsi_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+void gfsi_op_readdirplus(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
                          struct fuse_file_info *fi);
 void gfsi_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 

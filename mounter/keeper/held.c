@@ -35,8 +35,8 @@ static int open_log(const struct gfs_keeper_spec *spec, int *out, struct gfs_err
         *out = -1;
         return 0;
     }
-    fd = open(spec->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
-              0640);
+    fd = openat(AT_FDCWD, spec->log_path,
+                O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0640);
     if (fd < 0) {
         return gfs_err_set_errno(err, errno, "client log %s", spec->log_path);
     }

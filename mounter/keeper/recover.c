@@ -47,7 +47,8 @@ int gfsi_recover_read_boot_id(char *out, size_t size)
 
 static int write_file(const char *temporary, const char *path, const struct gfs_buf *content)
 {
-    int fd gfs_auto_fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd gfs_auto_fd =
+        openat(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
     if (fd < 0) {
         return gfs_err_from_errno(errno);

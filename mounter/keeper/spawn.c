@@ -86,10 +86,11 @@ static void arrange_fds(const struct gfsi_spawn *s, int control_fd, int keeper_f
     int i;
 
     for (i = 0; i < n; i++) {
-        high[i] = want[i] >= 0 ? fcntl(want[i], F_DUPFD, 16) : open("/dev/null", O_RDONLY);
+        high[i] =
+            want[i] >= 0 ? fcntl(want[i], F_DUPFD, 16) : open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     for (i = 0; i < n; i++) {
-        if (high[i] < 0 || (high[i] != i && dup2(high[i], i) < 0)) {
+        if (high[i] < 0 || (high[i] != i && dup2(high[i], i) < 0) || fcntl(i, F_SETFD, 0) != 0) {
             _exit(EXEC_FAILED);
         }
     }
