@@ -377,37 +377,39 @@ bool gfsi_masters_has_leader(const struct gfsi_masters *m)
     return leader(m) >= 0;
 }
 
-bool gfsi_masters_worker_live(const struct gfsi_masters *m, const char *host)
+bool gfsi_masters_worker_live(const struct gfsi_masters *m, const char *host,
+                              uint64_t *out_capacity, uint64_t *out_used)
 {
     for (size_t i = 0; i < m->n_workers; i++) {
-        if (strcmp(m->workers[i].host, host) == 0) {
-            return m->workers[i].live;
+        const struct gfsi_worker *w = &m->workers[i];
+
+        if (strcmp(w->host, host) != 0 || !w->live) {
+            continue;
         }
+        if (out_capacity != NULL) {
+            *out_capacity = w->capacity;
+        }
+        if (out_used != NULL) {
+            *out_used = w->used;
+        }
+        return true;
     }
 
     return false;
 }
 
-bool gfsi_masters_cache(const struct gfsi_masters *m, uint64_t *out_cached, uint64_t *out_capacity)
+bool gfsi_masters_workers_known(const struct gfsi_masters *m)
 {
-    uint64_t used = 0;
-    uint64_t capacity = 0;
+    return m->workers_known;
+}
 
-    if (!m->workers_known) {
-        return false;
+bool gfsi_masters_cached(const struct gfsi_masters *m, uint64_t *out_cached)
+{
+    if (m->sized) {
+        *out_cached = m->cached;
     }
 
-    for (size_t i = 0; i < m->n_workers; i++) {
-        if (m->workers[i].live) {
-            used += m->workers[i].used;
-            capacity += m->workers[i].capacity;
-        }
-    }
-
-    /* What of the data set is cached, once known: replicas and old versions count in `used`. */
-    *out_cached = m->sized ? m->cached : used;
-    *out_capacity = capacity;
-    return true;
+    return m->sized;
 }
 
 bool gfsi_masters_size(const struct gfsi_masters *m, uint64_t *out_bytes, uint64_t *out_files)

@@ -39,11 +39,15 @@ void gfsi_masters_expect_workers(struct gfsi_masters *masters, size_t n);
 
 bool gfsi_masters_answers(const struct gfsi_masters *masters, size_t i);
 bool gfsi_masters_has_leader(const struct gfsi_masters *masters);
-bool gfsi_masters_worker_live(const struct gfsi_masters *masters, const char *host);
 
-/* Sums over live workers. false: not known yet. */
-bool gfsi_masters_cache(const struct gfsi_masters *masters, uint64_t *out_cached,
-                        uint64_t *out_capacity);
+/* Whether the worker of that name reports to the masters. *out_capacity and *out_used (may be NULL)
+ * are set only then: bytes over all its tiers. */
+bool gfsi_masters_worker_live(const struct gfsi_masters *masters, const char *host,
+                              uint64_t *out_capacity, uint64_t *out_used);
+bool gfsi_masters_workers_known(const struct gfsi_masters *masters);
+
+/* Bytes of current versions that are cached. false: not known yet. */
+bool gfsi_masters_cached(const struct gfsi_masters *masters, uint64_t *out_cached);
 
 /* Of the whole namespace, once loading it has ended. false: not known yet. */
 bool gfsi_masters_size(const struct gfsi_masters *masters, uint64_t *out_bytes,

@@ -121,6 +121,11 @@ void gfsi_pair_replan(struct gfsi_pair *pair)
     pair->plan = plan;
     gfsi_pathf(pair->fuse_path, sizeof(pair->fuse_path), "%s", plan->fuse_path);
     gfsi_pathf(pair->conf_path, sizeof(pair->conf_path), "%s", plan->conf_path);
+    /* Also without a client: the node plugin has one started with it on demand. */
+    if (gfsi_client_write_conf(plan, &err) < 0) {
+        gfsi_pair_event(pair, GFS_KIND_RUNTIME, true, "ErrorProcessRuntime", err.text);
+        gfs_error("local", "cannot write the clients' configuration", "error=%s", GFS_Q(err.text));
+    }
     for (size_t i = 0; i < plan->n_notes; i++) {
         gfsi_pair_event(pair, GFS_KIND_RUNTIME, false, "StandIn", plan->notes[i]);
         if (first) {
@@ -194,17 +199,12 @@ static bool may_delete(const struct gfsi_pair *pair, enum gfs_role role)
 static void replace_pod(struct gfsi_pair *pair, const struct gfs_action *action)
 {
     struct gfsi_pod *pod = find_pod(pair, action->observed->name);
-    struct gfs_err err = GFS_ERR_INIT;
 
     if (pod == NULL || pod->deleting) {
         return;
     }
     if (pod->role == GFS_ROLE_FUSE) {
         /* The mount stays; only its client is started anew with the new configuration. */
-        if (gfsi_client_write_conf(pair->plan, &err) < 0) {
-            gfsi_pair_event(pair, GFS_KIND_RUNTIME, true, "ErrorProcessRuntime", err.text);
-            return;
-        }
         pod->hash = action->pod->hash;
         pod->held.replace = true;
         gfsi_client_mount(pod);
@@ -319,6 +319,31 @@ static void connect_masters(struct gfsi_pair *pair)
 
 /* ---- a round ---- */
 
+/* Of the workers that should be there: one that was just stopped counts as live for a while. */
+static void observe_cache(const struct gfsi_pair *pair, struct gfs_observation *seen)
+{
+    uint64_t used_sum = 0;
+
+    for (const struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
+        uint64_t capacity = 0;
+        uint64_t used = 0;
+
+        if (pod->role == GFS_ROLE_WORKER && !pod->deleting &&
+            gfsi_masters_worker_live(pair->masters, pod->name, &capacity, &used)) {
+            seen->capacity += capacity;
+            used_sum += used;
+        }
+    }
+
+    /* What of the data set is cached, once that is known: `used` holds copies and old versions too.
+     */
+    if (!gfsi_masters_cached(pair->masters, &seen->cached)) {
+        seen->cached = used_sum;
+    }
+
+    seen->cache_known = gfsi_masters_workers_known(pair->masters);
+}
+
 static void observe(const struct gfsi_pair *pair, struct gfs_observation *seen)
 {
     *seen = (struct gfs_observation){.now_ms = gfs_clock_wall_ms(), .volume_ready = pair->volume};
@@ -330,7 +355,7 @@ static void observe(const struct gfsi_pair *pair, struct gfs_observation *seen)
     }
     if (pair->masters != NULL) {
         seen->has_leader = gfsi_masters_has_leader(pair->masters);
-        seen->cache_known = gfsi_masters_cache(pair->masters, &seen->cached, &seen->capacity);
+        observe_cache(pair, seen);
         seen->sized = gfsi_masters_size(pair->masters, &seen->ufs_total, &seen->files);
     }
 }

@@ -87,7 +87,10 @@ static void report(struct gfsi_container *c, enum gfsi_child_state state)
         (void)snprintf(message, sizeof(message), "Started container %s", c->name);
         gfsi_local_event(pod->local, pod->ns, "pod", pod->name, false, "Started", message);
     } else if (state == GFSI_CHILD_BACKOFF) {
-        last_line(c->log_path, line, sizeof(line));
+        line[0] = '\0';
+        if (strncmp(gfsi_child_reason(c->child), "exit", 4) == 0) {
+            last_line(c->log_path, line, sizeof(line));
+        }
         (void)snprintf(message, sizeof(message), "Back-off restarting container %s: %s%s%s",
                        c->name, gfsi_child_reason(c->child), line[0] != '\0' ? ": " : "", line);
         gfsi_local_event(pod->local, pod->ns, "pod", pod->name, true, "BackOff", message);
@@ -334,7 +337,7 @@ static int add_client(struct gfsi_pod *pod, const struct gfs_pod *wanted, struct
     c->pod = pod;
     (void)snprintf(c->name, sizeof(c->name), "%s", wanted->containers[0].name);
     gfsi_pathf(c->log_path, sizeof(c->log_path), "%s/%s.log", pod->dir, c->name);
-    return rc < 0 ? rc : gfsi_client_write_conf(pod->pair->plan, err);
+    return rc;
 }
 
 int gfsi_pod_create(struct gfsi_pair *pair, const struct gfs_pod *wanted, struct gfs_err *err)

@@ -24,7 +24,7 @@ bool gfsi_pod_container_ready(const struct gfsi_pod *pod, size_t i)
                gfsi_masters_answers(pod->pair->masters, (size_t)pod->index);
     case GFS_ROLE_WORKER:
         return pod->pair->masters != NULL &&
-               gfsi_masters_worker_live(pod->pair->masters, pod->name);
+               gfsi_masters_worker_live(pod->pair->masters, pod->name, NULL, NULL);
     default: return c->ready;
     }
 }
