@@ -63,6 +63,21 @@ static void collect(struct raft_node *node, struct turn *turn)
     pthread_mutex_unlock(&inbox->lock);
 }
 
+/* The core's word that everything lost is back and committed, made durable. */
+static void end_recovering(struct raft_node *node)
+{
+    struct rafti_write *write = calloc(1, sizeof *write);
+
+    if (write == NULL) {
+        return; /* the next turn tries again */
+    }
+    write->recovered = true;
+    node->recovering = false;
+    rafti_log(node, RAFT_NODE_LOG_INFO, "raft log is whole again id=%llu last=%llu",
+              (unsigned long long)node->opts.id, (unsigned long long)node->status.last_index);
+    rafti_writer_push(node, write);
+}
+
 static void end_turn(struct raft_node *node)
 {
     uint64_t now = rafti_now_ns();
@@ -70,6 +85,9 @@ static void end_turn(struct raft_node *node)
     rafti_publish(node, now);
     rafti_cache_durable(&node->cache, node->status.durable_index);
     rafti_event_check_transfer(node, now);
+    if (node->recovering && !node->status.recovering) {
+        end_recovering(node);
+    }
 }
 
 static void run_turn(struct raft_node *node, struct turn *turn)

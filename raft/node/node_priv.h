@@ -149,6 +149,7 @@ struct rafti_write {
     uint64_t vote;
     bool hard_state;
     bool reset;
+    bool recovered; /* what a damaged log had lost is back */
     uint64_t reset_index;
     uint64_t reset_term;
     uint64_t release; /* entries up to here may go, once all of this is durable */
@@ -286,6 +287,7 @@ struct raft_node {
     struct raft_entry *start_entries;
     uint64_t deadline_ns;
     uint64_t commit_index;
+    bool recovering; /* the log was damaged and is not known to be whole again */
     enum raft_role last_role;
     uint64_t last_term;
     uint64_t last_leader;

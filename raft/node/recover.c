@@ -26,6 +26,7 @@ static int open_wal(struct raft_node *node, const struct raft_node_opts *opts,
         .cluster_id = opts->cluster_id,
         .node_id = opts->id,
         .segment_bytes = opts->segment_bytes,
+        .salvage = true,
         .io = opts->wal_io,
         .log = wal_log,
         .log_arg = node,
@@ -131,6 +132,19 @@ static int align_log(struct raft_node *node, const struct rafti_snap *snap,
     return rafti_status_of_wal(err);
 }
 
+/* A damaged log can only be made whole by others. */
+static int check_lost(struct raft_node *node, const struct rafti_snap *snap,
+                      const struct raft_wal_state *state)
+{
+    if (state->lost_until == 0 || raft_config_voters(&snap->config) != 1) {
+        return RAFT_NODE_OK;
+    }
+    rafti_log(node, RAFT_NODE_LOG_ERROR,
+              "raft log of the only voter is damaged: entries %llu..%llu are lost",
+              (unsigned long long)(state->last_index + 1), (unsigned long long)state->lost_until);
+    return RAFT_NODE_CORRUPT;
+}
+
 /* Brings the state machine to at least the snapshot. */
 static int align_fsm(struct raft_node *node, const struct rafti_snap *snap,
                      const struct raft_wal_state *state)
@@ -138,10 +152,12 @@ static int align_fsm(struct raft_node *node, const struct rafti_snap *snap,
     uint64_t applied = node->opts.fsm.applied_index(node->opts.fsm.arg);
     uint64_t term;
 
-    if (applied > state->last_index) {
+    uint64_t last = state->last_index > state->lost_until ? state->last_index : state->lost_until;
+
+    if (applied > last) {
         rafti_log(node, RAFT_NODE_LOG_ERROR,
                   "raft state machine is ahead of the log applied=%llu last=%llu",
-                  (unsigned long long)applied, (unsigned long long)state->last_index);
+                  (unsigned long long)applied, (unsigned long long)last);
         return RAFT_NODE_CORRUPT;
     }
     if (applied < snap->index) {
@@ -255,6 +271,9 @@ int rafti_recover(struct raft_node *node, const struct raft_node_opts *opts)
         err = find_snapshot(node, opts, &state, &snap);
     }
     if (err == RAFT_NODE_OK) {
+        err = check_lost(node, &snap, &state);
+    }
+    if (err == RAFT_NODE_OK) {
         err = align_log(node, &snap, &state);
     }
     if (err == RAFT_NODE_OK) {
@@ -273,15 +292,17 @@ int rafti_recover(struct raft_node *node, const struct raft_node_opts *opts)
         .snapshot_term = snap.term,
         .snapshot_size = snap.index == 0 ? 0 : rafti_snap_size(&snap),
         .config = &node->start_config,
+        .recover_until = state.lost_until,
     };
+    node->recovering = state.lost_until != 0;
     err = load_entries(node, &state);
     anchor(&node->start);
     rafti_log(node, RAFT_NODE_LOG_INFO,
               "raft recovered id=%llu term=%llu first=%llu last=%llu snapshot=%llu applied=%llu "
-              "torn=%d",
+              "torn=%d lost_until=%llu",
               (unsigned long long)opts->id, (unsigned long long)state.term,
               (unsigned long long)state.first_index, (unsigned long long)state.last_index,
-              (unsigned long long)snap.index, (unsigned long long)node->applier.applied,
-              state.torn);
+              (unsigned long long)snap.index, (unsigned long long)node->applier.applied, state.torn,
+              (unsigned long long)state.lost_until);
     return err;
 }

@@ -90,6 +90,7 @@ void raft_node_status(struct raft_node *node, struct raft_node_info *out)
     out->applied_index = rafti_applier_applied(node);
     out->snapshot_index = status.snapshot_index;
     out->frames_dropped = atomic_load(&node->frames_dropped) + status.messages_dropped;
+    out->recovering = status.recovering;
     out->log_full = raft_wal_is_full(node->wal);
     out->fatal = atomic_load(&node->fatal);
     for (uint32_t i = 0; i < config.n_servers && i < RAFT_NODE_MAX_PEERS; i++) {

@@ -97,12 +97,14 @@ static int write_all(struct raft_node *node, const rafti_writes *list)
 {
     uint64_t seq = 0;
     uint64_t release = 0;
+    bool recovered = false;
     int err = RAFT_WAL_OK;
 
     for (const struct rafti_write *w = list->head; w != NULL && err == RAFT_WAL_OK; w = w->next) {
         err = add(node, w);
         seq = w->seq > seq ? w->seq : seq;
         release = w->release > release ? w->release : release;
+        recovered = recovered || w->recovered;
     }
     if (err == RAFT_WAL_OK) {
         err = flush(node);
@@ -112,6 +114,9 @@ static int write_all(struct raft_node *node, const rafti_writes *list)
     }
     if (err == RAFT_WAL_OK && release != 0) {
         err = raft_wal_release(node->wal, release);
+    }
+    if (err == RAFT_WAL_OK && recovered) {
+        err = raft_wal_recovered(node->wal);
     }
     return err;
 }

@@ -39,6 +39,16 @@ static uint64_t get64(const uint8_t **p)
     return le64toh(v);
 }
 
+void rafti_wal_put64(uint8_t *to, uint64_t value)
+{
+    put64(to, value);
+}
+
+uint64_t rafti_wal_get64(const uint8_t *from)
+{
+    return get64(&from);
+}
+
 void rafti_wal_head_encode(const struct rafti_wal_head *head, uint8_t *block)
 {
     uint8_t *p = block;

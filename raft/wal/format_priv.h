@@ -23,6 +23,8 @@
 #define RAFTI_WAL_VERSION       1u
 #define RAFTI_WAL_BLOCK         4096u
 #define RAFTI_WAL_RECORD_HEADER 40u
+#define RAFTI_WAL_BATCH_BODY    8u  /* last index of the log before the batch */
+#define RAFTI_WAL_MARK_BODY     24u /* last index, term, vote */
 #define RAFTI_WAL_SEGMENT_MIN   (8u * RAFTI_WAL_BLOCK)
 #define RAFTI_WAL_SEGMENT_MAX   (256u << 20)
 
@@ -53,6 +55,9 @@ struct rafti_wal_header {
     uint32_t chain;
     uint32_t salt;
 };
+
+void rafti_wal_put64(uint8_t *to, uint64_t value);
+uint64_t rafti_wal_get64(const uint8_t *from);
 
 static inline size_t rafti_align8(size_t n)
 {

@@ -15,7 +15,6 @@
 #include "wal/wal_priv.h"
 
 #define IDENT_NAME "incarnation"
-#define IDENT_TMP  "incarnation.tmp"
 #define IDENT_MAX  256
 
 int rafti_wal_random(void *buf, size_t len)
@@ -64,20 +63,11 @@ static bool parse_hex(const char *hex, uint8_t *out)
 int rafti_wal_ident_read(struct raft_wal *wal)
 {
     char text[IDENT_MAX + 1];
-    int fd = wal->io.openat(wal->io.arg, wal->dirfd, IDENT_NAME, O_RDONLY, 0);
+    int err = rafti_wal_text_read(wal, IDENT_NAME, text, sizeof text);
 
-    if (fd == -ENOENT) {
-        return RAFTI_WAL_IDENT_ABSENT;
+    if (err != RAFT_WAL_OK) {
+        return err;
     }
-    if (fd < 0) {
-        return RAFT_WAL_IO;
-    }
-    ssize_t n = wal->io.pread(wal->io.arg, fd, text, IDENT_MAX, 0);
-    wal->io.close(wal->io.arg, fd);
-    if (n < 0) {
-        return RAFT_WAL_IO;
-    }
-    text[n] = '\0';
 
     unsigned version;
     unsigned crc;
@@ -108,27 +98,8 @@ int rafti_wal_ident_read(struct raft_wal *wal)
 
 int rafti_wal_ident_write(struct raft_wal *wal)
 {
-    const struct raft_wal_io *io = &wal->io;
     char text[IDENT_MAX];
     int len = format_ident(wal, wal->incarnation, text);
 
-    int fd = io->openat(io->arg, wal->dirfd, IDENT_TMP, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    if (fd < 0) {
-        return fd == -ENOSPC ? RAFT_WAL_FULL : RAFT_WAL_IO;
-    }
-    int err = rafti_wal_write_fully(io, fd, text, (size_t)len, 0);
-    if (err == 0) {
-        err = io->fsync(io->arg, fd);
-    }
-    io->close(io->arg, fd);
-    if (err == 0) {
-        err = io->renameat(io->arg, wal->dirfd, IDENT_TMP, IDENT_NAME);
-    }
-    if (err == 0) {
-        err = io->fsync(io->arg, wal->dirfd);
-    }
-    if (err == -ENOSPC || err == -EDQUOT) {
-        return RAFT_WAL_FULL;
-    }
-    return err < 0 ? RAFT_WAL_IO : RAFT_WAL_OK;
+    return rafti_wal_text_write(wal, IDENT_NAME, text, (size_t)len);
 }

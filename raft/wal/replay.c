@@ -302,6 +302,12 @@ static int run_one(struct rafti_wal_replay *replay, size_t i)
         .arg = &one,
     };
     err = rafti_wal_segment_run(&replay->last);
+    if (err == RAFT_WAL_OK && replay->last.verdict == RAFTI_WAL_DAMAGED && replay->salvage &&
+        !replay->last.broken) {
+        rafti_wal_evidence_hard(&replay->evidence, replay->index.term, replay->index.vote);
+        rafti_wal_evidence_gather(&replay->last, replay->last.bad, &replay->evidence);
+        replay->salvaged = true;
+    }
     free(bytes);
     replay->last.bytes = NULL;
     replay->batches += replay->last.batches;
@@ -312,9 +318,32 @@ static int run_one(struct rafti_wal_replay *replay, size_t i)
                  "%s offset %" PRIu64 ": damaged behind entry %" PRIu64
                  "; what follows shows it was durable once",
                  file->name, replay->last.bad, replay->index.last);
-        return RAFT_WAL_CORRUPT;
+        return replay->salvaged ? RAFT_WAL_OK : RAFT_WAL_CORRUPT;
     }
     return err;
+}
+
+/* The segments behind the damage: only what they say about the past counts. */
+static int gather_rest(struct rafti_wal_replay *replay)
+{
+    struct rafti_wal_evidence *evidence = &replay->evidence;
+
+    for (size_t i = replay->n_good; i < replay->n_files; i++) {
+        const struct rafti_wal_head *head = &replay->files[i].head;
+        uint8_t *bytes = NULL;
+
+        rafti_wal_evidence_last(evidence, head->next_index - 1);
+        rafti_wal_evidence_hard(evidence, head->term, head->vote);
+        int err = load(replay, &replay->files[i], false, &bytes);
+        if (err != RAFT_WAL_OK) {
+            return err;
+        }
+        struct rafti_wal_segment_scan scan = {.bytes = bytes, .head = *head};
+        rafti_wal_evidence_gather(&scan, RAFTI_WAL_BLOCK, evidence);
+        free(bytes);
+    }
+    rafti_wal_evidence_last(evidence, replay->index.last);
+    return RAFT_WAL_OK;
 }
 
 int rafti_wal_replay_run(struct rafti_wal_replay *replay)
@@ -323,6 +352,10 @@ int rafti_wal_replay_run(struct rafti_wal_replay *replay)
         int err = run_one(replay, i);
         if (err != RAFT_WAL_OK) {
             return err;
+        }
+        replay->n_good = i + 1;
+        if (replay->salvaged) {
+            return gather_rest(replay);
         }
     }
     if (replay->n_files > 0 && replay->last.verdict == RAFTI_WAL_TORN) {

@@ -18,12 +18,16 @@ struct rafti_wal_replay {
     const struct raft_wal_io *io;
     int dirfd;
     bool writable; /* open for writing, make what can be read durable before trusting it */
+    bool salvage;  /* on damage keep what is before it, instead of failing */
     const struct raft_wal_visitor *visitor; /* may be NULL */
 
     struct rafti_wal_file *files; /* sorted by number */
     size_t n_files;
     struct rafti_wal_index index;
     struct rafti_wal_segment_scan last; /* results of the last segment; bytes is void */
+    bool salvaged;                      /* the log ends before damage in file n_good - 1 */
+    size_t n_good;                      /* files that belong to the log; the others are void */
+    struct rafti_wal_evidence evidence; /* of what was lost */
     uint64_t batches;
     uint64_t records;
     char text[256]; /* what is wrong and where; empty if nothing */

@@ -45,7 +45,8 @@ static bool breaks_chain(const struct rafti_wal_segment_scan *scan, uint64_t at)
 static void judge(struct rafti_wal_segment_scan *scan, uint64_t batch_at, uint64_t bad)
 {
     scan->bad = bad;
-    if (scan->until != 0 || breaks_chain(scan, bad) || proves_damage(scan, batch_at)) {
+    scan->broken = breaks_chain(scan, bad);
+    if (scan->until != 0 || scan->broken || proves_damage(scan, batch_at)) {
         scan->verdict = RAFTI_WAL_DAMAGED;
         return;
     }
@@ -142,4 +143,43 @@ int rafti_wal_segment_run(struct rafti_wal_segment_scan *scan)
         scan->bad = scan->end;
     }
     return 0;
+}
+
+void rafti_wal_evidence_hard(struct rafti_wal_evidence *evidence, uint64_t term, uint64_t vote)
+{
+    if (term >= evidence->term) { /* in the order of writing: the later vote of a term counts */
+        evidence->term = term;
+        evidence->vote = vote;
+    }
+}
+
+void rafti_wal_evidence_last(struct rafti_wal_evidence *evidence, uint64_t last)
+{
+    evidence->last = last > evidence->last ? last : evidence->last;
+}
+
+void rafti_wal_evidence_gather(const struct rafti_wal_segment_scan *scan, uint64_t from,
+                               struct rafti_wal_evidence *evidence)
+{
+    uint64_t end = scan->head.bytes - RAFTI_WAL_RECORD_HEADER;
+
+    for (uint64_t at = rafti_align8(from); at <= end; at += 8) {
+        const uint8_t *body = scan->bytes + at + RAFTI_WAL_RECORD_HEADER;
+        struct rafti_wal_header header;
+
+        if (rafti_wal_get64(scan->bytes + at) == 0 || !decode_own(scan, at, &header)) {
+            continue;
+        }
+        if (header.type == RAFT_WAL_RECORD_ENTRY || header.type == RAFT_WAL_RECORD_RESET) {
+            rafti_wal_evidence_last(evidence, header.index);
+        } else if (header.type == RAFT_WAL_RECORD_HARD) {
+            rafti_wal_evidence_hard(evidence, header.term, header.index);
+        } else if (header.len >= RAFTI_WAL_BATCH_BODY) {
+            rafti_wal_evidence_last(evidence, rafti_wal_get64(body));
+        }
+        if (header.type == RAFT_WAL_RECORD_MARK && header.len == RAFTI_WAL_MARK_BODY) {
+            rafti_wal_evidence_hard(evidence, rafti_wal_get64(body + 8),
+                                    rafti_wal_get64(body + 16));
+        }
+    }
 }

@@ -10,6 +10,13 @@ enum rafti_wal_verdict {
     RAFTI_WAL_DAMAGED /* something valid lies behind the first invalid record */
 };
 
+/* What later records say about the log that a damaged one hides. */
+struct rafti_wal_evidence {
+    uint64_t last; /* highest index that was ever durable */
+    uint64_t term; /* newest hard state */
+    uint64_t vote;
+};
+
 struct rafti_wal_segment_scan {
     const uint8_t *bytes; /* the whole segment */
     struct rafti_wal_head head;
@@ -28,9 +35,16 @@ struct rafti_wal_segment_scan {
     uint64_t next_batch; /* number for the next batch */
     uint64_t batches;
     uint64_t records;
+    bool broken; /* DAMAGED by an earlier version of a block: what is before is not sure either */
 };
 
 /* 0, or what record() returned. */
 int rafti_wal_segment_run(struct rafti_wal_segment_scan *scan);
+
+/* Raises @evidence by all valid records of the segment behind @from. */
+void rafti_wal_evidence_gather(const struct rafti_wal_segment_scan *scan, uint64_t from,
+                               struct rafti_wal_evidence *evidence);
+void rafti_wal_evidence_hard(struct rafti_wal_evidence *evidence, uint64_t term, uint64_t vote);
+void rafti_wal_evidence_last(struct rafti_wal_evidence *evidence, uint64_t last);
 
 #endif

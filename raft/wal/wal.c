@@ -64,6 +64,7 @@ static int init(struct raft_wal *wal, const struct raft_wal_opts *opts)
     wal->cluster_id = opts->cluster_id;
     wal->node_id = opts->node_id;
     wal->inline_spare = opts->inline_spare;
+    wal->salvage = opts->salvage;
     wal->segment_bytes = opts->segment_bytes != 0 ? opts->segment_bytes : DEFAULT_SEGMENT_BYTES;
     size_t room = wal->segment_bytes - RAFTI_WAL_BLOCK;
     size_t batch =
@@ -180,6 +181,10 @@ static int adopt(struct raft_wal *wal, struct rafti_wal_replay *replay)
     wal->next_batch = replay->last.next_batch;
     wal->stats.segments = wal->n_segments;
 
+    if (replay->salvaged) {
+        wal->next_batch++;
+        return rafti_wal_segment_roll(wal);
+    }
     if (replay->last.verdict == RAFTI_WAL_TORN) {
         /* Never write behind leftovers: they could be taken for records of a later batch. */
         rafti_wal_log(wal, RAFT_WAL_LOG_WARN, "wal dropped an unfinished batch dir=%s: %s",
@@ -190,9 +195,35 @@ static int adopt(struct raft_wal *wal, struct rafti_wal_replay *replay)
     return rafti_wal_spare_want(wal);
 }
 
+static int recover_existing(struct raft_wal *wal, struct rafti_wal_replay *replay,
+                            struct raft_wal_state *state)
+{
+    struct rafti_wal_evidence *evidence = &replay->evidence;
+
+    int err = rafti_wal_recovering_read(wal, evidence);
+    if (err == RAFT_WAL_OK) {
+        err = rafti_wal_replay_run(replay);
+    }
+    if (err != RAFT_WAL_OK) {
+        return err;
+    }
+    state->torn = replay->last.verdict == RAFTI_WAL_TORN;
+    state->lost_until = evidence->last;
+    if (evidence->term > replay->index.term ||
+        (evidence->term == replay->index.term && replay->salvaged)) {
+        replay->index.term = evidence->term;
+        replay->index.vote = evidence->vote;
+    }
+    if (replay->salvaged) {
+        err = rafti_wal_salvage(wal, replay);
+    }
+    return err != RAFT_WAL_OK ? err : adopt(wal, replay);
+}
+
 static int recover(struct raft_wal *wal, struct raft_wal_state *state)
 {
-    struct rafti_wal_replay replay = {.io = &wal->io, .dirfd = wal->dirfd, .writable = true};
+    struct rafti_wal_replay replay = {
+        .io = &wal->io, .dirfd = wal->dirfd, .writable = true, .salvage = wal->salvage};
 
     int ident = rafti_wal_ident_read(wal);
     int err = ident < 0 ? ident : rafti_wal_replay_list(&replay);
@@ -206,11 +237,7 @@ static int recover(struct raft_wal *wal, struct raft_wal_state *state)
         snprintf(replay.text, sizeof replay.text, "all segments are gone");
         err = RAFT_WAL_CORRUPT;
     } else if (err == RAFT_WAL_OK) {
-        err = rafti_wal_replay_run(&replay);
-        state->torn = err == RAFT_WAL_OK && replay.last.verdict == RAFTI_WAL_TORN;
-        if (err == RAFT_WAL_OK) {
-            err = adopt(wal, &replay);
-        }
+        err = recover_existing(wal, &replay, state);
     }
     if (err != RAFT_WAL_OK) {
         rafti_wal_log(wal, RAFT_WAL_LOG_ERROR, "wal cannot be opened dir=%s reason=\"%s\" %s",

@@ -59,6 +59,7 @@ struct raft_wal {
     size_t segment_bytes;
     size_t batch_bytes;
     bool inline_spare;
+    bool salvage;
 
     struct rafti_wal_spare spare;
 
@@ -101,6 +102,15 @@ enum { RAFTI_WAL_IDENT_ABSENT = 1 };
 int rafti_wal_ident_read(struct raft_wal *wal); /* 0, ABSENT, MISMATCH, CORRUPT, IO */
 int rafti_wal_ident_write(struct raft_wal *wal);
 int rafti_wal_random(void *buf, size_t len);
+/* A small text file, replaced as a whole, durable on return; 0, FULL, IO. */
+int rafti_wal_text_write(struct raft_wal *wal, const char *name, const char *text, size_t len);
+/* At most @cap - 1 bytes, terminated. 0, ABSENT, IO. */
+int rafti_wal_text_read(struct raft_wal *wal, const char *name, char *text, size_t cap);
+
+/* salvage.c */
+int rafti_wal_recovering_read(struct raft_wal *wal, struct rafti_wal_evidence *evidence);
+/* Before adopting a log that was cut: writes down what was lost, sets the void files aside. */
+int rafti_wal_salvage(struct raft_wal *wal, struct rafti_wal_replay *replay);
 
 /* spare.c */
 int rafti_wal_spare_init(struct raft_wal *wal);

@@ -8,7 +8,8 @@
 #include "wal/wal_priv.h"
 
 /* Every batch begins with a BATCH and a HARD record. */
-#define PREAMBLE (2u * RAFTI_WAL_RECORD_HEADER)
+#define HARD_AT  (RAFTI_WAL_RECORD_HEADER + RAFTI_WAL_BATCH_BODY)
+#define PREAMBLE (HARD_AT + RAFTI_WAL_RECORD_HEADER)
 
 int rafti_wal_write_fully(const struct raft_wal_io *io, int fd, const void *buf, size_t len,
                           uint64_t offset)
@@ -127,7 +128,12 @@ size_t raft_wal_max_entry(const struct raft_wal *wal)
 static size_t seal(struct raft_wal *wal, uint32_t *out_chain)
 {
     uint32_t salt = (uint32_t)wal->salt;
+    uint8_t *body = wal->batch + RAFTI_WAL_RECORD_HEADER;
+
+    rafti_wal_put64(body, wal->index.last);
     struct rafti_wal_header batch = {
+        .crc_body = rafti_crc32c(0, body, RAFTI_WAL_BATCH_BODY),
+        .len = RAFTI_WAL_BATCH_BODY,
         .type = RAFT_WAL_RECORD_BATCH,
         .index = wal->next_batch,
         .term = wal->batch_len,
@@ -143,7 +149,7 @@ static size_t seal(struct raft_wal *wal, uint32_t *out_chain)
         .chain = batch.crc,
         .salt = salt,
     };
-    rafti_wal_header_encode(&hard, wal->batch + RAFTI_WAL_RECORD_HEADER);
+    rafti_wal_header_encode(&hard, wal->batch + HARD_AT);
 
     uint32_t chain = hard.crc;
     for (size_t at = PREAMBLE; at < wal->batch_len;) {
@@ -166,7 +172,7 @@ static size_t seal(struct raft_wal *wal, uint32_t *out_chain)
 /* What is durable now becomes what readers see. Called with the lock held; can't fail. */
 static void publish(struct raft_wal *wal)
 {
-    for (size_t at = RAFTI_WAL_RECORD_HEADER; at < wal->batch_len;) {
+    for (size_t at = HARD_AT; at < wal->batch_len;) {
         struct rafti_wal_header header;
 
         (void)rafti_wal_header_decode(wal->batch + at, &header);
@@ -264,7 +270,14 @@ int raft_wal_idle(struct raft_wal *wal)
         return wal->dead;
     }
     uint8_t block[RAFTI_WAL_BLOCK] = {0};
+    uint8_t *body = block + RAFTI_WAL_RECORD_HEADER;
+
+    rafti_wal_put64(body, wal->index.last);
+    rafti_wal_put64(body + 8, wal->index.term);
+    rafti_wal_put64(body + 16, wal->index.vote);
     struct rafti_wal_header mark = {
+        .crc_body = rafti_crc32c(0, body, RAFTI_WAL_MARK_BODY),
+        .len = RAFTI_WAL_MARK_BODY,
         .type = RAFT_WAL_RECORD_MARK,
         .index = wal->next_batch,
         .chain = wal->chain,

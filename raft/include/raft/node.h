@@ -198,8 +198,11 @@ struct raft_node_opts {
 /*
  * Recovers from opts->dir (log, newest valid snapshot, state machine brought to it if it is
  * behind) and leaves the node ready to start. Copies everything in @opts. *out only set on success.
- * Errors: INVALID, NO_MEMORY, LOCKED, MISMATCH, IO, FULL, CORRUPT (a record that was once durable
- * is damaged: the node must not vote; remove the directory and join as a learner again), FSM.
+ * A log with a damaged record is cut before it and the node comes up without a vote, until the
+ * entries it had are back from the others (raft_node_info.recovering; it needs a leader elected
+ * after the restart). Errors: INVALID, NO_MEMORY, LOCKED, MISMATCH, IO, FULL, FSM, CORRUPT (the
+ * damage can't be judged, a file is missing, or there is no other voter to recover from: remove
+ * the directory and join as a learner again).
  */
 int raft_node_open(const struct raft_node_opts *opts, struct raft_node **out);
 
@@ -300,6 +303,7 @@ struct raft_node_info {
     uint64_t snapshot_index;
     uint64_t frames_dropped; /* malformed, foreign, or inbox full */
     bool log_full;           /* no room for the next segment: proposals answer FULL */
+    bool recovering;         /* the log was damaged: no vote until what was lost is back */
     int fatal;               /* 0, or the status the node died of */
     size_t n_peers;          /* members incl. this node */
     struct raft_node_peer_status peers[RAFT_NODE_MAX_PEERS];

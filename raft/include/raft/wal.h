@@ -77,6 +77,8 @@ struct raft_wal_opts {
     uint64_t node_id;
     size_t segment_bytes; /* 0 = 16 MiB; multiple of 4096, 32 KiB .. 256 MiB; of new segments */
     size_t batch_bytes;   /* 0 = 4 MiB, cut to what a segment holds: most one flush writes */
+    bool salvage;         /* damage: keep the log before it and say so in lost_until, instead of
+                             CORRUPT. What is cut off stays beside it as *.damaged */
     bool inline_spare;    /* prepare the spare segment in the writer, not in a thread (tests) */
     const struct raft_wal_io *io; /* NULL = raft_wal_io_posix(); borrowed */
     void (*log)(void *arg, enum raft_wal_log_level level, const char *line); /* NULL = silent */
@@ -93,6 +95,9 @@ struct raft_wal_state {
     uint64_t first_index; /* of the entries in the log; last_index + 1 when it is empty */
     uint64_t last_index;
     uint64_t prev_term; /* term of entry first_index - 1; 0 when unknown */
+    uint64_t
+        lost_until; /* 0: healthy. Else entries up to here were durable and may be lost: neither
+                       vote nor stand until they are back (until raft_wal_recovered()) */
 };
 
 /* The type is the caller's, kept as it is. */
@@ -146,6 +151,9 @@ int raft_wal_idle(struct raft_wal *wal);
  * whole segments that hold nothing else. The log's first index rises to at most @index + 1.
  */
 int raft_wal_release(struct raft_wal *wal, uint64_t index);
+
+/* What was lost is back: forgets lost_until for good. */
+int raft_wal_recovered(struct raft_wal *wal);
 
 #define RAFT_WAL_READ_OVERHEAD 48
 

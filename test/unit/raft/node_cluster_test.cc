@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <fstream>
 
 #include <raft/wal.h>
 
@@ -457,6 +458,72 @@ TEST(RaftNode, FullDiskRefusesProposalsUntilASnapshotFreesIt)
     EXPECT_EQ(RAFT_NODE_OK, r.status);
     EXPECT_EQ(static_cast<size_t>(taken) + 2, c.FsmOf(1)->values().size());
     EXPECT_EQ(0, c.fatals());
+}
+
+// Flips a bit in the middle of what node @id has logged.
+void DamageLog(Cluster *c, uint64_t id, size_t at)
+{
+    std::string found;
+    for (auto &it : std::filesystem::directory_iterator(c->DirOf(id))) {
+        if (it.path().extension() == ".wal" && (found.empty() || it.path().string() < found)) {
+            found = it.path().string();
+        }
+    }
+    std::fstream file(found, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    char byte = static_cast<char>(file.get() ^ 8);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(byte);
+}
+
+TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
+{
+    Cluster c(3);
+    c.StartAll();
+    for (int i = 0; i < 30; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    ASSERT_TRUE(AllEqual(&c, {1, 2, 3}, 30));
+    uint64_t leader = c.Leader();
+    uint64_t damaged = leader % 3 + 1;
+    c.Kill(damaged);
+    DamageLog(&c, damaged, 5 * 4096 + 100);
+    ASSERT_EQ(0, c.Start(damaged));
+    EXPECT_TRUE(std::filesystem::exists(c.DirOf(damaged) + "/recovering"));
+    // A leader that saw the entries there does not look behind them again; the next one does.
+    EXPECT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+        raft_node_transfer(c.Node(leader), damaged % 3 + 1, cb, arg);
+    }));
+    for (int i = 30; i < 40; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 40));
+    ExpectAll(c.FsmOf(damaged)->values(), 40);
+    EXPECT_TRUE(c.WaitFor([&] {
+        if (!std::filesystem::exists(c.DirOf(damaged) + "/recovering")) {
+            return true;
+        }
+        c.Propose("more"); // moves the clock of the wait
+        return false;
+    }));
+
+    // Whole again: it can be in the majority that elects, and lead.
+    c.Kill(c.Leader());
+    EXPECT_EQ(RAFT_NODE_OK, c.Propose("end").status);
+    EXPECT_EQ(0, c.fatals());
+}
+
+TEST(RaftNode, DamagedLogOfTheOnlyVoterIsRefused)
+{
+    Cluster c(1);
+    c.StartAll();
+    for (int i = 0; i < 10; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    c.Kill(1);
+    DamageLog(&c, 1, 4 * 4096 + 100);
+    EXPECT_EQ(RAFT_NODE_CORRUPT, c.Start(1));
+    EXPECT_EQ(RAFT_NODE_CORRUPT, c.Start(1)) << "and stays refused";
 }
 
 TEST(RaftNode, RefusesADirectoryOfAnotherNodeOrInUse)
