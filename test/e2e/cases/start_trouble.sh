@@ -10,7 +10,8 @@ mkdir -p "$STATE/kubelet/pods" "$STATE/kubelet/plugins"
 refuse setpriv --reuid=65534 --regid=65534 --clear-groups -- fluid-controller run --platform=local --state-dir="$STATE/other"
 expect_text "$STATE/output" "root"
 
-refuse unshare --mount -- bash -c "mount --bind /dev/null /dev/fuse && exec fluid-controller run --platform=local --state-dir=$STATE/node --mount-root=$STATE/runtime-mnt --kubelet-root=$STATE/kubelet"
+: >"$STATE/no-device"
+refuse unshare --mount -- bash -c "mount --bind $STATE/no-device /dev/fuse && exec fluid-controller run --platform=local --state-dir=$STATE/node --mount-root=$STATE/runtime-mnt --kubelet-root=$STATE/kubelet"
 expect_text "$STATE/output" "/dev/fuse"
 
 start_platform
