@@ -32,6 +32,12 @@ static void mode_text(const Goosefs__V1__FileInfo *info, char out[11])
     out[10] = '\0';
 }
 
+/* Origins without owners: a mark, so that the columns can still be counted. */
+static const char *known(const char *name)
+{
+    return name[0] != '\0' ? name : "-";
+}
+
 static void print_entry(const struct listing *list, const Goosefs__V1__FileInfo *info,
                         const char *path)
 {
@@ -45,8 +51,8 @@ static void print_entry(const struct listing *list, const Goosefs__V1__FileInfo 
         (void)snprintf(cached, sizeof(cached), "%u%%",
                        gfsi_percent(info->cached_bytes, info->length));
     }
-    (void)fprintf(list->cli->out, "%-12s%-15s%-15s%15s%16s%24s%5s %-5s\n", mode, info->owner,
-                  info->group, size, "PERSISTED",
+    (void)fprintf(list->cli->out, "%-12s%-15s%-15s%15s%16s%24s%5s %-5s\n", mode, known(info->owner),
+                  known(info->group), size, "PERSISTED",
                   gfs_clock_format_goosefs(info->mtime_ms, date, sizeof(date)), cached, path);
 }
 

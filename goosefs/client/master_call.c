@@ -8,6 +8,9 @@
 /* How long reads go to the leader after a follower sent one there. */
 #define FOLLOWER_REST_NS (5 * GFS_NS_PER_S)
 
+/* An election takes a few hundred ms: longer pauses would show in every failover. */
+#define PAUSE_MAX_NS (200 * GFS_NS_PER_MS)
+
 enum route {
     ROUTE_READ,        /* any master may answer, or send us to the leader */
     ROUTE_ANY,         /* every master answers */
@@ -149,6 +152,7 @@ int gfs_client_call(struct gfs_client *client, enum gfs_client_method method,
     a.target = first_target(&a);
     struct gfs_rpc_retry retry;
     gfs_rpc_retry_init(&retry, a.deadline, &client->budget);
+    retry.backoff.max_ns = PAUSE_MAX_NS;
     struct gfs_err last = GFS_ERR_INIT;
 
     for (;;) {

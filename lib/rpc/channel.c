@@ -164,6 +164,12 @@ void gfsi_channel_end(struct gfs_rpc_channel *channel, struct gfsi_inflight *inf
     grpc_call_unref(GFS_TAKE_PTR(inflight->grpc));
 }
 
+/* Under the mutex. */
+static int start_thread(struct gfs_rpc_channel *channel, struct gfs_err *err)
+{
+    return channel->loop.n_threads > 0 ? 0 : gfsi_loop_start(&channel->loop, 1, "client", err);
+}
+
 int gfsi_channel_enter_async(struct gfs_rpc_channel *channel, struct gfs_err *err)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&channel->mutex);
@@ -174,14 +180,20 @@ int gfsi_channel_enter_async(struct gfs_rpc_channel *channel, struct gfs_err *er
         return gfs_err_set(err, GFS_EBUSY, "%u calls to %s are in flight", channel->n_async,
                            channel->target);
     }
-    if (channel->loop.n_threads == 0) {
-        const int rc = gfsi_loop_start(&channel->loop, 1, "client", err);
-        if (rc < 0) {
-            return rc;
-        }
+    const int rc = start_thread(channel, err);
+    if (rc < 0) {
+        return rc;
     }
     channel->n_async++;
     return 0;
+}
+
+void gfsi_channel_reconnect(struct gfs_rpc_channel *channel)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&channel->mutex);
+    if (!channel->closed) {
+        (void)start_thread(channel, NULL);
+    }
 }
 
 void gfsi_channel_leave_async(struct gfs_rpc_channel *channel)

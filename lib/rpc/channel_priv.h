@@ -43,4 +43,9 @@ void gfsi_channel_end(struct gfs_rpc_channel *channel, struct gfsi_inflight *inf
 int gfsi_channel_enter_async(struct gfs_rpc_channel *channel, struct gfs_err *err);
 void gfsi_channel_leave_async(struct gfs_rpc_channel *channel);
 
+/* The server cannot be reached: starts the channel's thread, which lets gRPC go on connecting while
+ * no call is waiting. Without any thread in a queue it would look after its sockets every 5 s only.
+ */
+void gfsi_channel_reconnect(struct gfs_rpc_channel *channel);
+
 #endif

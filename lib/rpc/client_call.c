@@ -163,6 +163,7 @@ int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
         gfsi_channel_end(channel, &call.inflight);
         rc = local.code;
         if (rc < 0 && local.grpc_status == GRPC_STATUS_UNAVAILABLE) {
+            gfsi_channel_reconnect(channel);
             (void)gfs_err_set(err, rc, "%s: %s", channel->target, local.text);
         } else if (rc < 0) {
             (void)gfs_err_set(err, rc, "%s", local.text);

@@ -163,3 +163,20 @@ TEST(ClientCall, ServerDeathFailsCallsInFlight)
     server.reset();
     caller.join();
 }
+
+// gRPC by itself looks after its sockets every 5 s only while no thread waits in a queue.
+TEST(ClientCall, ReconnectsBetweenCallsSoonAfterTheServerIsThere)
+{
+    const std::string target = Nowhere();
+    Channel channel(target);
+    ASSERT_EQ(channel.Say("x"), GFS_EUNAVAIL);
+    EchoServer server({}, target);
+    gfs_rpc_retry retry;
+    gfs_rpc_retry_init(&retry, In(kLong), nullptr);
+    int rc;
+    do {
+        rc = channel.Say("x");
+    } while (gfs_rpc_retry_again(&retry, rc));
+    EXPECT_EQ(rc, 0) << channel.err.text;
+    EXPECT_LE(retry.tries, 7u); // 20 ms doubling: about two seconds
+}

@@ -2,8 +2,9 @@
  * helper.
  *
  * Threads. Any thread may call on a channel at the same time. A synchronous call uses the calling
- * thread; a channel starts one thread of its own at its first asynchronous call or stream, and
- * callbacks run there: they must not block, nor make synchronous calls on the same channel.
+ * thread. A channel starts one thread of its own at its first asynchronous call or stream, or when
+ * the server cannot be reached. Callbacks run there: they must not block, nor make synchronous
+ * calls on the same channel.
  *
  * A channel connects at its first call and reconnects by itself (first after 20 ms, at most every
  * 500 ms). While there is no connection a call fails at once with GFS_EUNAVAIL, unless
