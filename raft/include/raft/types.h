@@ -25,7 +25,7 @@ extern "C" {
     X(RAFT_ERR_BUSY, -4, "a limit is reached, try again later")                                    \
     X(RAFT_ERR_TRANSFER, -5, "leadership is being transferred")                                    \
     X(RAFT_ERR_CONFIG_PENDING, -6, "another configuration change is pending")                      \
-    X(RAFT_ERR_NOT_READY, -7, "no own-term entry is committed, or no majority answers")               \
+    X(RAFT_ERR_NOT_READY, -7, "no own-term entry is committed, or no majority answers")            \
     X(RAFT_ERR_NO_LEADER, -8, "no leader is known")                                                \
     X(RAFT_ERR_UNKNOWN_SERVER, -9, "no such server, or not in a fitting role")                     \
     X(RAFT_ERR_EXISTS, -10, "the server is in the configuration already")                          \

@@ -37,8 +37,8 @@ struct gfs_master_opts {
     /* RPC addresses in the same order; NULL or "": the journal hosts with rpc_port. */
     const char *rpc_addresses;
 
-    /* What to bind, apart from what is advertised; NULL or "" = every address of `hostname`'s
-     * family ("0.0.0.0"). */
+    /* What to bind, apart from what is advertised; NULL or "": the address `hostname` has in
+     * `hosts`, or every one ("0.0.0.0") when it is not there. */
     const char *rpc_bind_host;
     const char *journal_bind_host;
     const char *web_bind_host;

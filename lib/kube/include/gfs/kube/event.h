@@ -12,8 +12,8 @@
 extern "C" {
 #endif
 
-#define GFS_KUBE_EVENTS_REMEMBERED 512 /* the least recent is forgotten: its next is a new event   \
-                                        */
+/* The least recent is forgotten: its next occurrence is a new event. */
+#define GFS_KUBE_EVENTS_REMEMBERED 512
 
 struct gfs_kube_recorder;
 
