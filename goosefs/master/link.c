@@ -171,14 +171,24 @@ static void on_close(struct gfs_rpc_stream *stream, void *user, int code, const 
 
 static int on_accept(struct gfs_rpc_stream *stream, void *user, void **out_stream_user)
 {
-    struct link *link = calloc(1, sizeof(*link));
+    struct gfsi_transport *t = user;
+    struct link *link;
+    bool stopping;
 
     (void)stream;
+    (void)pthread_mutex_lock(&t->mutex);
+    stopping = t->stopping;
+    (void)pthread_mutex_unlock(&t->mutex);
+    if (stopping) {
+        return GFS_EUNAVAIL;
+    }
+
+    link = calloc(1, sizeof(*link));
     if (link == NULL) {
         return GFS_ENOMEM;
     }
 
-    link->t = user;
+    link->t = t;
     link->incoming = true;
     *out_stream_user = link;
     return 0;

@@ -32,7 +32,7 @@ static const struct gfs_cfg_option OPTIONS[] = {
     {"rpc-addresses", "goosefs.master.rpc.addresses", GFS_CFG_STR, "", 0, 0, "HOST:PORT,...",
      "their RPC addresses in that order; default: the same hosts with the RPC port"},
     {"bind-host", "goosefs.master.bind.host", GFS_CFG_STR, "", 0, 0, "ADDRESS",
-     "address to bind for all ports; default: every one"},
+     "address to bind for all ports; default: what the hosts file has for hostname, or every one"},
     {"rpc-bind-host", "goosefs.master.rpc.bind.host", GFS_CFG_STR, "", 0, 0, "ADDRESS",
      "address to bind for the RPC port"},
     {"web-bind-host", "goosefs.master.web.bind.host", GFS_CFG_STR, "", 0, 0, "ADDRESS",

@@ -22,7 +22,7 @@ void gfsi_fail(struct gfs_master *m, struct gfs_rpc_call *call, int code, const 
     }
 
     leader = gfsi_leader_address(m);
-    if (*leader == '\0' || raft_node_is_leader(m->node)) {
+    if (*leader == '\0' || raft_node_leader(m->node) == m->members.self) {
         gfs_rpc_fail(call, GFS_EUNAVAIL, "the masters have no leader at the moment, retry");
         return;
     }
@@ -54,6 +54,10 @@ static void loaded(void *arg, int rc, const struct gfs_err *err)
     struct gfsi_request *r = arg;
 
     rc = rc != 0 ? rc : gfsi_pool_submit(r->m->pool, run_task, r);
+    if (rc == GFS_EUNKNOWN) {
+        rc = GFS_ENOTLEADER; /* whether the listing was recorded is of no matter to a reader */
+    }
+
     if (rc != 0) {
         end(r, rc, err != NULL && err->code != 0 ? err : NULL);
     }

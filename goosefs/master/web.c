@@ -100,10 +100,15 @@ static int resolve(const struct gfs_master *m, const char *host, char *out, size
 int gfsi_bind_address(const struct gfs_master *m, const char *host, uint16_t port, char *out,
                       size_t size, struct gfs_err *err)
 {
+    const char *own = gfs_hosts_find(m->opts.hosts, m->opts.hostname);
     char address[GFS_HOST_NAME_MAX + 1];
     int n;
 
-    if (resolve(m, *host == '\0' ? "0.0.0.0" : host, address, sizeof(address)) != 0) {
+    if (*host == '\0') {
+        host = own != NULL ? own : "0.0.0.0";
+    }
+
+    if (resolve(m, host, address, sizeof(address)) != 0) {
         return gfs_err_set(err, GFS_EINVAL,
                            "'%s' cannot be bound: it is no address, and neither the hosts file nor "
                            "the resolver knows the name",

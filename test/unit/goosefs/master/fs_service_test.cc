@@ -147,6 +147,21 @@ TEST_F(FsService, unmount_takes_the_subtree_away)
     EXPECT_EQ(master().Names("/hbase/dir"), (Names{"deep", "x"}));
 }
 
+TEST_F(FsService, mounts_at_the_root_beside_others)
+{
+    ASSERT_EQ(master().Mount("/sub/m", Uri("/dir")).code, 0);
+    Reply reply = master().Mount("/", Uri());
+    ASSERT_EQ(reply.code, 0) << reply.text;
+    EXPECT_EQ(master().Names("/"), (Names{"100% \xc3\xa9+", "a file", "dir", "sub"}));
+    EXPECT_EQ(master().Names("/dir/deep"), Names{"y"});
+    EXPECT_EQ(master().Names("/sub/m"), (Names{"deep", "x"}));
+    Reply stat = master().Stat("/dir/x");
+    EXPECT_STREQ(stat.As<Goosefs__V1__GetStatusResponse>()->info->ufs_path, "dir/x");
+    EXPECT_EQ(master().Mount("/", Uri()).code, GFS_EEXIST);
+    EXPECT_EQ(master().Unmount("/").code, 0);
+    EXPECT_EQ(master().Names("/"), Names{"sub"});
+}
+
 TEST_F(FsService, pages_go_on_where_the_one_before_ended)
 {
     Names all;

@@ -119,7 +119,7 @@ TEST(Transport, a_peer_that_dies_is_reported_and_found_again)
         b.Start({1, 2});
         ASSERT_TRUE(Eventually([&] { return a.Links() == Strings{"2+"}; }));
     }
-    EXPECT_TRUE(Eventually([&] { return a.Links() == Strings{"2+", "2-"}; }));
+    EXPECT_TRUE(Eventually([&] { return a.Links().back() == "2-"; }));
     EXPECT_EQ(a.Send(2, {"x"}), GFS_EUNAVAIL);
     End b(2);
     b.Start({1, 2});
