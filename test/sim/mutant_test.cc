@@ -20,6 +20,11 @@ struct Mutant {
     uint64_t seeds; // within which it must be caught
 };
 
+void PrintTo(const Mutant &m, std::ostream *os)
+{
+    *os << m.text;
+}
+
 const Mutant kMutants[] = {
 #define X(name, text) {RAFT_MUTANT_##name, #name, text, 4000},
     RAFT_MUTANT_LIST(X)
