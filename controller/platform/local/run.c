@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #define JOB_THREADS    4
 #define TICK_FAST_NS   (50 * GFS_NS_PER_MS)
 #define TICK_SLOW_NS   (1 * GFS_NS_PER_S)
+#define FUSE_DEVICE    makedev(10, 229) /* Documentation/admin-guide/devices.txt */
 #define LONGEST_SOCKET "/csi/csi.sock"
 
 /* ---- may it run here ---- */
@@ -53,7 +55,7 @@ static int check_place(const struct gfs_local_opts *opts, struct gfs_err *err)
     if (geteuid() != 0) {
         return gfs_err_set(err, GFS_EPERM, "mounting needs root: run it as root");
     }
-    if (stat("/dev/fuse", &st) < 0 || !S_ISCHR(st.st_mode)) {
+    if (stat("/dev/fuse", &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != FUSE_DEVICE) {
         return gfs_err_set(
             err, GFS_ENOENT,
             "/dev/fuse is missing: load the fuse module (modprobe fuse), or give the "
