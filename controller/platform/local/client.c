@@ -14,26 +14,16 @@
 #include <gfs/mounter/keeper_client.h>
 #include <gfs/mounter/mounttable.h>
 
+#include "platform/local/client_priv.h"
 #include "platform/local/local_priv.h"
-#include "platform/local/remove.h"
 #include "platform/local/pathf.h"
 
 #define MOUNT_LIMIT_NS   (60 * GFS_NS_PER_S)
-#define UNMOUNT_LIMIT_NS (20 * GFS_NS_PER_S)
-#define LIST_LIMIT_NS    (5 * GFS_NS_PER_S)
 #define START_TIMEOUT_MS 60000
 #define HANG_TIMEOUT_MS  20000
 #define PAUSE_FIRST_NS   (50 * GFS_NS_PER_MS)
 #define PAUSE_MAX_NS     (10 * GFS_NS_PER_S)
-#define LIST_MAX         256
 #define CONF_MAX         (1u << 20)
-
-static void drop(struct gfs_keeper_client **client)
-{
-    (void)gfs_keeper_client_free(*client);
-}
-
-#define auto_client __attribute__((cleanup(drop)))
 
 /* One blocking call about one client. */
 struct work {
@@ -52,7 +42,7 @@ struct work {
 };
 
 /* "NS.NAME": neither can hold a '.'. */
-static void keeper_id(const struct gfsi_pair *pair, char *out, size_t size)
+void gfsi_keeper_id(const struct gfsi_pair *pair, char *out, size_t size)
 {
     (void)snprintf(out, size, "%s.%s", pair->ns, pair->name);
 }
@@ -67,7 +57,7 @@ static struct work *work_new(struct gfsi_pod *pod)
 
     w->pod = pod;
     w->local = pod->local;
-    keeper_id(pod->pair, w->id, sizeof(w->id));
+    gfsi_keeper_id(pod->pair, w->id, sizeof(w->id));
     gfsi_pathf(w->socket, sizeof(w->socket), "%s", pod->local->keeper_socket);
     gfsi_pathf(w->fuse_path, sizeof(w->fuse_path), "%s", pod->pair->fuse_path);
     gfsi_pathf(w->conf_path, sizeof(w->conf_path), "%s", pod->pair->conf_path);
@@ -107,7 +97,7 @@ static int mount_call(struct work *w, struct gfs_keeper_client *client, int64_t 
 static void mount_work(void *arg)
 {
     struct work *w = arg;
-    struct gfs_keeper_client *client auto_client = NULL;
+    struct gfs_keeper_client *client gfsi_auto_client = NULL;
     int64_t deadline = gfs_clock_mono() + MOUNT_LIMIT_NS;
 
     w->rc = gfs_keeper_client_connect(w->socket, deadline, &client, &w->err);
@@ -235,8 +225,8 @@ static int check_unused(const char *path, struct gfs_err *err)
 static void unmount_work(void *arg)
 {
     struct work *w = arg;
-    struct gfs_keeper_client *client auto_client = NULL;
-    int64_t deadline = gfs_clock_mono() + UNMOUNT_LIMIT_NS;
+    struct gfs_keeper_client *client gfsi_auto_client = NULL;
+    int64_t deadline = gfs_clock_mono() + GFSI_UNMOUNT_LIMIT_NS;
 
     w->rc = check_unused(w->fuse_path, &w->err);
     if (w->rc == 0) {
@@ -288,196 +278,6 @@ void gfsi_client_unmount(struct gfsi_pod *pod)
         free(w);
         retry_later(pod);
     }
-}
-
-/* ---- asking how they are ---- */
-
-struct held_info {
-    char id[GFS_KEEPER_ID_MAX + 1];
-    uint32_t state, pid;
-    uint64_t restarts;
-};
-
-struct listing {
-    struct gfsi_local *local;
-    char socket[PATH_MAX];
-    bool release;
-    int rc;
-    size_t n;
-    struct held_info items[LIST_MAX];
-};
-
-static bool list_each(void *arg, const struct gfs_keeper_info *info)
-{
-    struct listing *l = arg;
-    struct held_info *item = &l->items[l->n];
-
-    (void)snprintf(item->id, sizeof(item->id), "%s", info->id);
-    item->state = info->state;
-    item->pid = info->pid;
-    item->restarts = info->restarts;
-    l->n++;
-    return l->n < LIST_MAX;
-}
-
-static void list_work(void *arg)
-{
-    struct listing *l = arg;
-    struct gfs_keeper_client *client auto_client = NULL;
-    int64_t deadline = gfs_clock_mono() + LIST_LIMIT_NS;
-
-    l->rc = gfs_keeper_client_connect(l->socket, deadline, &client, NULL);
-    if (l->rc == 0) {
-        l->rc = gfs_keeper_client_list(client, deadline, list_each, l, NULL);
-    }
-
-    /* The end: whoever still uses a mount keeps what is open, and nothing new can be opened. */
-    for (size_t i = 0; l->release && l->rc == 0 && i < l->n; i++) {
-        struct gfs_err err = GFS_ERR_INIT;
-        int64_t limit = gfs_clock_mono() + UNMOUNT_LIMIT_NS;
-        int rc = gfs_keeper_client_unmount(client, l->items[i].id, 0, limit, &err);
-
-        if (rc == GFS_EPRECONDITION) {
-            rc = gfs_keeper_client_unmount(client, l->items[i].id, GFS_KEEPER_LAZY, limit, &err);
-        }
-        if (rc < 0 && rc != GFS_ENOENT) {
-            gfs_warn("local", "cannot unmount", "id=%s error=%s", l->items[i].id, GFS_Q(err.text));
-        }
-    }
-}
-
-static const struct held_info *find_info(const struct listing *l, const char *id)
-{
-    for (size_t i = 0; i < l->n; i++) {
-        if (strcmp(l->items[i].id, id) == 0) {
-            return &l->items[i];
-        }
-    }
-
-    return NULL;
-}
-
-static bool update_held(struct gfsi_pod *pod, const struct held_info *info)
-{
-    struct gfsi_held *h = &pod->held;
-    bool serving = info != NULL && info->state == GFS_KEEPER_SERVING;
-    uint32_t pid = info != NULL ? info->pid : 0;
-    bool changed = serving != h->serving || pid != h->pid;
-
-    if (info != NULL && info->restarts > h->restarts) {
-        gfsi_local_event(pod->local, pod->ns, "pod", pod->name, true, "BackOff",
-                         "The keeper replaced the client under load");
-    }
-
-    h->known = info != NULL;
-    h->serving = serving;
-    h->pid = pid;
-    h->restarts = info != NULL ? info->restarts : h->restarts;
-    return changed;
-}
-
-/* Which clients there are on demand is the keeper's to say: the plugin has it mount them. */
-static void follow_demand(struct gfsi_pair *pair, const struct held_info *info)
-{
-    struct gfs_err err = GFS_ERR_INIT;
-    struct gfsi_pod *pod = pair->pods;
-
-    while (pod != NULL && pod->role != GFS_ROLE_FUSE) {
-        pod = pod->next;
-    }
-    if (pod == NULL && info != NULL) {
-        for (size_t i = 0; i < pair->plan->n_pods; i++) {
-            if (pair->plan->pods[i].role == GFS_ROLE_FUSE &&
-                gfsi_pod_create(pair, &pair->plan->pods[i], &err) < 0) {
-                gfs_error("local", "cannot create a pod", "error=%s", GFS_Q(err.text));
-            }
-        }
-        gfsi_pair_poke(pair);
-    } else if (pod != NULL && info == NULL && !pod->held.busy && !pod->deleting) {
-        pod->held.known = pod->held.serving = false;
-        gfsi_pod_delete(pod, false);
-    }
-}
-
-static void update_pair(struct gfsi_pair *pair, const struct listing *l)
-{
-    char id[GFS_KEEPER_ID_MAX + 1];
-
-    keeper_id(pair, id, sizeof(id));
-
-    const struct held_info *info = find_info(l, id);
-
-    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        if (pod->role != GFS_ROLE_FUSE || pod->held.busy) {
-            continue;
-        }
-        if (update_held(pod, info)) {
-            gfsi_pair_poke(pair);
-            gfsi_local_changed(pair->local);
-        }
-        if (info == NULL && !pod->deleting && pair->plan != NULL && pair->plan->fuse_global &&
-            pod->held.retry.deadline == 0) {
-            gfsi_client_mount(pod); /* the keeper was started anew */
-        }
-    }
-
-    if (pair->plan != NULL && !pair->plan->fuse_global && !pair->runtime_deleting) {
-        follow_demand(pair, info);
-    }
-}
-
-static void list_done(void *arg)
-{
-    struct listing *l = arg;
-    struct gfsi_local *local = l->local;
-    bool ready = l->rc == 0;
-
-    local->polling = false;
-    if (local->node_pod != NULL && local->node_pod->containers[0].ready != ready) {
-        local->node_pod->containers[0].ready = ready;
-        gfsi_local_changed(local);
-    }
-    for (struct gfsi_pair *pair = local->pairs; ready && !l->release && pair != NULL;
-         pair = pair->next) {
-        update_pair(pair, l);
-    }
-
-    if (l->release) {
-        local->stage = GFSI_STAGE_SYSTEM;
-        gfsi_local_changed(local);
-    }
-
-    free(l);
-}
-
-static void ask_keeper(struct gfsi_local *local, bool release)
-{
-    struct listing *l = calloc(1, sizeof(*l));
-
-    if (l == NULL) {
-        return;
-    }
-
-    l->local = local;
-    l->release = release;
-    gfsi_pathf(l->socket, sizeof(l->socket), "%s", local->keeper_socket);
-    local->polling = true;
-    if (gfsi_jobs_run(local->jobs, list_work, list_done, l) < 0) {
-        local->polling = false;
-        free(l);
-    }
-}
-
-void gfsi_clients_poll(struct gfsi_local *local)
-{
-    if (!local->polling) {
-        ask_keeper(local, false);
-    }
-}
-
-void gfsi_clients_release(struct gfsi_local *local)
-{
-    ask_keeper(local, true);
 }
 
 /* ---- configuration ---- */

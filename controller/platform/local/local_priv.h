@@ -150,6 +150,11 @@ const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object,
 int gfsi_pair_delete(struct gfsi_local *local, enum gfs_object_kind kind, const char *ns,
                      const char *name, struct gfs_err *err);
 
+/* pair_pods.c */
+void gfsi_pair_sync_pods(struct gfsi_pair *pair); /* acts on the difference to the plan */
+void gfsi_pair_free_gone(struct gfsi_pair *pair); /* those whose deletion has ended */
+struct gfsi_pod *gfsi_pair_pod(struct gfsi_pair *pair, const char *name);
+
 /* Reconciles soon. */
 void gfsi_pair_poke(struct gfsi_pair *pair);
 void gfsi_pair_free(struct gfsi_pair *pair);

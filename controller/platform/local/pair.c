@@ -135,146 +135,6 @@ void gfsi_pair_replan(struct gfsi_pair *pair)
     }
 }
 
-/* ---- pods ---- */
-
-static void free_gone_pods(struct gfsi_pair *pair)
-{
-    for (struct gfsi_pod **at = &pair->pods; *at != NULL;) {
-        struct gfsi_pod *pod = *at;
-
-        if (pod->deleting && pod->n_containers == 0 && !pod->removing) {
-            *at = pod->next;
-            gfsi_pod_free(pod);
-        } else {
-            at = &pod->next;
-        }
-    }
-}
-
-static struct gfsi_pod *find_pod(struct gfsi_pair *pair, const char *name)
-{
-    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        if (strcmp(pod->name, name) == 0) {
-            return pod;
-        }
-    }
-
-    return NULL;
-}
-
-static bool role_settled(const struct gfsi_pair *pair, enum gfs_role role)
-{
-    for (const struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        if (pod->role == role && !gfsi_pod_ready(pod)) {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-static bool any_pod(const struct gfsi_pair *pair, enum gfs_role role)
-{
-    for (const struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        if (pod->role == role) {
-            return true;
-        }
-    }
-
-    return false;
-}
-
-/* Readers go before what they read from: a role waits until those above it have gone. */
-static bool may_delete(const struct gfsi_pair *pair, enum gfs_role role)
-{
-    for (int above = (int)role + 1; pair->plan == NULL && above < GFS_ROLES; above++) {
-        if (any_pod(pair, (enum gfs_role)above)) {
-            return false;
-        }
-    }
-
-    return true;
-}
-
-static void replace_pod(struct gfsi_pair *pair, const struct gfs_action *action)
-{
-    struct gfsi_pod *pod = find_pod(pair, action->observed->name);
-
-    if (pod == NULL || pod->deleting) {
-        return;
-    }
-    if (pod->role == GFS_ROLE_FUSE) {
-        /* The mount stays; only its client is started anew with the new configuration. */
-        pod->hash = action->pod->hash;
-        pod->held.replace = true;
-        gfsi_client_mount(pod);
-        return;
-    }
-
-    /* One of a role at a time, and only while the others serve. */
-    if (role_settled(pair, pod->role)) {
-        gfsi_pod_delete(pod, true);
-    }
-}
-
-static void act(struct gfsi_pair *pair, const struct gfs_action *action)
-{
-    struct gfs_err err = GFS_ERR_INIT;
-    struct gfsi_pod *pod = NULL;
-
-    switch (action->kind) {
-    case GFS_ACTION_CREATE:
-        if (action->pod->role == GFS_ROLE_FUSE && !pair->plan->fuse_global) {
-            return; /* on demand */
-        }
-        if (gfsi_pod_create(pair, action->pod, &err) < 0) {
-            gfsi_pair_event(pair, GFS_KIND_RUNTIME, true, "ErrorProcessRuntime", err.text);
-            gfs_error("local", "cannot create a pod", "pod=%s error=%s", action->pod->name,
-                      GFS_Q(err.text));
-        }
-        return;
-    case GFS_ACTION_REPLACE: replace_pod(pair, action); return;
-    case GFS_ACTION_DELETE:
-        pod = find_pod(pair, action->observed->name);
-        if (pod != NULL && may_delete(pair, pod->role)) {
-            gfsi_pod_delete(pod, false);
-        }
-        return;
-    default: return;
-    }
-}
-
-static void sync_pods(struct gfsi_pair *pair)
-{
-    size_t n_observed = 0;
-    size_t max = pair->plan != NULL ? pair->plan->n_pods : 0;
-
-    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        n_observed++;
-    }
-
-    max += n_observed;
-
-    struct gfs_observed_pod *observed gfs_auto_free = calloc(n_observed + 1, sizeof(*observed));
-    struct gfs_action *actions gfs_auto_free = calloc(max + 1, sizeof(*actions));
-    size_t n = 0;
-
-    if (observed == NULL || actions == NULL) {
-        return;
-    }
-
-    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        observed[n++] = (struct gfs_observed_pod){
-            .ns = pod->ns, .name = pod->name, .role = pod->role, .hash = pod->hash};
-    }
-
-    size_t n_actions = gfs_diff(observed, n_observed, pair->plan, actions, max);
-
-    for (size_t i = 0; i < n_actions; i++) {
-        act(pair, &actions[i]);
-    }
-}
-
 /* ---- the masters ---- */
 
 static void on_masters_changed(void *arg)
@@ -298,7 +158,7 @@ static void connect_masters(struct gfsi_pair *pair)
 
     for (size_t i = 0; i < pair->plan->n_pods && n < GFS_MASTERS_MAX; i++) {
         const struct gfs_pod *wanted = &pair->plan->pods[i];
-        const struct gfsi_pod *pod = find_pod(pair, wanted->name);
+        const struct gfsi_pod *pod = gfsi_pair_pod(pair, wanted->name);
 
         if (wanted->role != GFS_ROLE_MASTER) {
             continue;
@@ -444,7 +304,7 @@ static void wind_down(struct gfsi_pair *pair)
         pair->rs = (struct gfs_runtime_status){0};
     }
 
-    sync_pods(pair);
+    gfsi_pair_sync_pods(pair);
     if (pair->pods != NULL) {
         return;
     }
@@ -494,7 +354,7 @@ static bool wind_up(struct gfsi_pair *pair)
 
 static void sync_pair(struct gfsi_pair *pair)
 {
-    free_gone_pods(pair);
+    gfsi_pair_free_gone(pair);
     if (pair->local->stage != GFSI_STAGE_RUNNING || !wind_up(pair)) {
         return;
     }
@@ -506,7 +366,7 @@ static void sync_pair(struct gfsi_pair *pair)
         return;
     }
 
-    sync_pods(pair);
+    gfsi_pair_sync_pods(pair);
     connect_masters(pair);
     if (pair->masters != NULL) {
         reconcile(pair);

@@ -1,0 +1,24 @@
+/* Shared by client.c (mounting) and client_list.c (asking). */
+#ifndef GFSI_CONTROLLER_CLIENT_PRIV_H
+#define GFSI_CONTROLLER_CLIENT_PRIV_H
+
+#include <stddef.h>
+
+#include <gfs/base/clock.h>
+#include <gfs/mounter/keeper_client.h>
+
+struct gfsi_pair;
+
+#define GFSI_UNMOUNT_LIMIT_NS (20 * GFS_NS_PER_S)
+
+static inline void gfsi_keeper_client_drop(struct gfs_keeper_client **client)
+{
+    (void)gfs_keeper_client_free(*client);
+}
+
+#define gfsi_auto_client __attribute__((cleanup(gfsi_keeper_client_drop)))
+
+/* The keeper's id of the mount: "NS.NAME", as the node plugin has it; neither can hold a '.'. */
+void gfsi_keeper_id(const struct gfsi_pair *pair, char *out, size_t size);
+
+#endif
