@@ -13,7 +13,7 @@
 #include <gfs/base/str.h>
 
 #define DEFAULT_RETRY_NS    (120 * GFS_NS_PER_S)
-#define DEFAULT_TRY_NS      (10 * GFS_NS_PER_S)
+#define DEFAULT_TRY_NS      (5 * GFS_NS_PER_S)
 #define DEFAULT_CONNECTIONS 32
 #define CONNECTIONS_MAX     256
 

@@ -186,7 +186,7 @@ TEST_F(CliTest, MasterInfoIsTheTwoLinesOfTheDocument)
 
 TEST_F(CliTest, MasterInfoWithoutALeaderStillListsTheMasters)
 {
-    fs_.leader = "";
+    fs_.leader = std::string();
     const Result r = Run({"-Dgoosefs.user.rpc.retry.max.duration=100ms", "fs", "masterInfo"});
     EXPECT_EQ(r.code, 1);
     EXPECT_EQ(Lines(r.out).at(0), "Failed to find leader master");
@@ -362,7 +362,7 @@ TEST_F(CliTest, AFailedCopyLeavesNothing)
 TEST_F(CliTest, NamesThatLeadOutOfTheDestinationAreRefused)
 {
     TempDir dir;
-    fs_.evil = "/hbase/../../evil";
+    fs_.evil = std::string("/hbase/../../evil");
     const Result r = Run({"fs", "copyToLocal", "/hbase", dir / "copy"});
     EXPECT_EQ(r.code, 1);
     EXPECT_NE(r.err.find("listed"), std::string::npos) << r.err;
@@ -382,7 +382,7 @@ TEST_F(CliTest, MountListsMountsAndUnmounts)
                           "cosn://bucket/"});
     EXPECT_EQ(r.code, 0) << r.err;
     EXPECT_EQ(r.out, "Mounted cosn://bucket/ at /new\n");
-    EXPECT_EQ(fs_.mounted, "/new cosn://bucket/ ro a=b c=d=e");
+    EXPECT_EQ(fs_.mounted.get(), "/new cosn://bucket/ ro a=b c=d=e");
     EXPECT_EQ(Run({"fs", "unmount", "/new"}).out, "Unmounted /new\n");
     EXPECT_EQ(Run({"fs", "mount", "/new"}).code, 1);
     const Result bad = Run({"fs", "mount", "--option", "hunter2", "/new", "x://"});

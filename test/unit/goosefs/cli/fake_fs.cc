@@ -115,9 +115,10 @@ void ListStatus(gfs_rpc_call *call, const ProtobufCMessage *message, void *user)
     }
     fs->fresh_listings += request->has_sync_interval && request->sync_interval_ms == 0 ? 1 : 0;
     auto infos = Listed(*node, request->recursive);
-    if (!fs->evil.empty()) {
+    std::string evil = fs->evil.get();
+    if (!evil.empty()) {
         infos.push_back(InfoOf(kNodes[4]));
-        infos.back().path = fs->evil.data();
+        infos.back().path = evil.data();
     }
     size_t from = 0;
     while (from < infos.size() && request->after[0] != '\0' &&
@@ -125,7 +126,7 @@ void ListStatus(gfs_rpc_call *call, const ProtobufCMessage *message, void *user)
         from++;
     }
     std::vector<Goosefs__V1__FileInfo *> pointers;
-    while (from < infos.size() && pointers.size() < fs->page) {
+    while (from < infos.size() && pointers.size() < fs->page.get()) {
         pointers.push_back(&infos[from++]);
     }
     Goosefs__V1__FileInfo directory = InfoOf(*node);
@@ -147,7 +148,7 @@ void Count(gfs_rpc_call *call, const ProtobufCMessage *message, void *user)
     response.files = 3;
     response.directories = 2;
     response.length = 20000123;
-    response.cached_bytes = Fs(user)->cached_by_count;
+    response.cached_bytes = Fs(user)->cached_by_count.get();
     gfs_rpc_reply(call, &response.base);
 }
 
@@ -211,7 +212,8 @@ void GetMasterInfo(gfs_rpc_call *call, const ProtobufCMessage *, void *user)
         pointers[i] = &masters[i];
     }
     Goosefs__V1__GetMasterInfoResponse response = GOOSEFS__V1__GET_MASTER_INFO_RESPONSE__INIT;
-    response.leader_rpc_address = Fs(user)->leader.data();
+    std::string leader = Fs(user)->leader.get();
+    response.leader_rpc_address = leader.data();
     response.n_masters = 3;
     response.masters = pointers;
     response.version = Text("0.1.0");

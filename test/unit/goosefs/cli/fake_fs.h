@@ -33,6 +33,29 @@ class TempDir
     std::string path_;
 };
 
+// A value that the test and the server's threads share.
+template <typename T> class Shared
+{
+  public:
+    Shared(T value) : value_(std::move(value))
+    {
+    }
+    void operator=(T value)
+    {
+        std::lock_guard<std::mutex> guard(mutex_);
+        value_ = std::move(value);
+    }
+    T get() const
+    {
+        std::lock_guard<std::mutex> guard(mutex_);
+        return value_;
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    T value_;
+};
+
 // /hbase: "a file" (10000 bytes, half cached), dir/small (123 bytes), z (20,000,000 bytes).
 class FakeFs
 {
@@ -44,12 +67,12 @@ class FakeFs
         return port_;
     }
 
-    std::string leader = "hbase-master-0:26000";
-    uint32_t page = 1000;
-    int fresh_listings = 0;
-    std::string mounted;
-    std::string evil; // a path added to listings
-    uint64_t cached_by_count = 5000;
+    Shared<std::string> leader{"hbase-master-0:26000"};
+    Shared<uint32_t> page{1000};
+    std::atomic<int> fresh_listings{0};
+    Shared<std::string> mounted{""};
+    Shared<std::string> evil{""}; // a path added to listings
+    Shared<uint64_t> cached_by_count{5000};
     FakeWorker *worker;
 
   private:

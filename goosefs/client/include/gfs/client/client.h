@@ -34,7 +34,7 @@ struct gfs_client_opts {
     const char *masters;           /* "host:port,host:port,..." required */
     const struct gfs_hosts *hosts; /* borrowed for the client's life; NULL: the resolver only */
     int64_t retry_ns;              /* deadline of calls that give none; 0: 2 min */
-    int64_t try_ns;                /* one attempt at one master or worker; 0: 10 s */
+    int64_t try_ns;                /* one attempt at one master or worker; 0: 5 s */
     unsigned worker_connections;   /* at most, to each worker; 0: 32, at most 256 */
     struct gfs_metrics *metrics;   /* borrowed; NULL: none */
 };
