@@ -39,6 +39,7 @@ struct master {
 struct gfsi_link {
     struct gfsi_link_config config;
     int64_t start_ms;
+    pthread_mutex_t apply; /* one mount table at a time; before the mounts' and `mutex` */
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool stopping;
@@ -78,14 +79,22 @@ static void set_mounts(struct gfsi_link *link, const Goosefs__V1__WorkerHeartbea
         table[i] = (struct gfsi_mount){.id = info->id, .uri = info->ufs_uri, .props = props[i]};
     }
 
-    /* Two masters may bring two tables at the same time: the newer one stays. */
+    /* Two masters may bring two tables at the same time: the newer one stays. The link's mutex is
+     * not held meanwhile: a fetch pokes it under the mounts' one. */
+    (void)pthread_mutex_lock(&link->apply);
     (void)pthread_mutex_lock(&link->mutex);
-    if (response->mounts_epoch > link->epoch) {
+
+    bool newer = response->mounts_epoch > link->epoch;
+
+    (void)pthread_mutex_unlock(&link->mutex);
+    if (newer) {
         gfsi_mounts_set(link->config.mounts, table, n);
+        (void)pthread_mutex_lock(&link->mutex);
         link->epoch = response->mounts_epoch;
         link->epoch_seen = gfs_clock_mono();
+        (void)pthread_mutex_unlock(&link->mutex);
     }
-    (void)pthread_mutex_unlock(&link->mutex);
+    (void)pthread_mutex_unlock(&link->apply);
     for (size_t i = 0; i < n; i++) {
         gfs_props_free(props[i]);
     }
@@ -351,6 +360,7 @@ int gfsi_link_start(const struct gfsi_link_config *config, struct gfsi_link **ou
     link->config = *config;
     link->start_ms = gfs_clock_wall_ms();
     link->epoch_seen = gfs_clock_mono();
+    (void)pthread_mutex_init(&link->apply, NULL);
     (void)pthread_mutex_init(&link->mutex, NULL);
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -404,6 +414,7 @@ struct gfsi_link *gfsi_link_stop(struct gfsi_link *link)
     }
     (void)pthread_cond_destroy(&link->changed);
     (void)pthread_mutex_destroy(&link->mutex);
+    (void)pthread_mutex_destroy(&link->apply);
     free(link);
     return NULL;
 }

@@ -220,7 +220,9 @@ static void on_conn_event(struct gfsi_conn *conn, uint32_t events)
     }
     if (rc < 0) {
         if (rc != GFS_EUNAVAIL) {
-            gfs_warn("worker", "connection breaks the data protocol", "error=%s", gfs_err_name(rc));
+            gfs_metric_add(conn->server->m_broken, 1);
+            gfs_debug("worker", "connection breaks the data protocol", "error=%s",
+                      gfs_err_name(rc));
         }
         remove_conn(conn);
     }
@@ -344,6 +346,9 @@ static void make_metrics(struct gfsi_server *server, struct gfs_metrics *m)
     server->m_refused =
         gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_worker_connections_refused_total", "",
                         "Data connections closed at once, over the limit");
+    server->m_broken =
+        gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_worker_protocol_errors_total", "",
+                        "Data connections ended for a frame that breaks the protocol");
     server->m_errors = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_worker_request_errors_total",
                                        "", "Data requests answered with an error");
     server->m_bytes = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_worker_sent_bytes_total", "",
@@ -473,11 +478,16 @@ struct gfsi_server *gfsi_server_stop(struct gfsi_server *server)
     if (server->wake >= 0) {
         wake_loop(server);
     }
-    (void)pthread_cond_broadcast(&server->queue_filled);
     (void)pthread_mutex_unlock(&server->mutex);
     if (server->loop_started) {
         (void)pthread_join(server->loop_thread, NULL);
     }
+
+    /* Only now every connection is dead and none is put into the queue any more. */
+    (void)pthread_mutex_lock(&server->mutex);
+    server->queue_closed = true;
+    (void)pthread_cond_broadcast(&server->queue_filled);
+    (void)pthread_mutex_unlock(&server->mutex);
 
     /* Senders leave when the queue is empty; reads still at the origin answer to dead connections.
      */

@@ -87,6 +87,7 @@ struct gfsi_server {
     struct gfsi_conn *queue_tail;
     bool draining;
     bool stopping;
+    bool queue_closed; /* senders leave when it is empty */
 
     pthread_t loop_thread;
     bool loop_started;
@@ -96,6 +97,7 @@ struct gfsi_server {
     struct gfs_metric *m_connections;
     struct gfs_metric *m_refused;
     struct gfs_metric *m_requests[GFS_DATA_LOAD + 1];
+    struct gfs_metric *m_broken;
     struct gfs_metric *m_errors;
     struct gfs_metric *m_bytes;
     struct gfs_metric *m_seconds;

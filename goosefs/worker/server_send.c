@@ -289,7 +289,7 @@ void *gfsi_sender_main(void *arg)
     (void)pthread_sigmask(SIG_BLOCK, &pipe, NULL);
     for (;;) {
         (void)pthread_mutex_lock(&server->mutex);
-        while (server->queue_head == NULL && !server->stopping) {
+        while (server->queue_head == NULL && !server->queue_closed) {
             (void)pthread_cond_wait(&server->queue_filled, &server->mutex);
         }
 
