@@ -396,7 +396,7 @@ TEST_F(CliTest, LoadWaitsUntilEverythingIsCached)
     EXPECT_EQ(submitted.code, 0) << submitted.err;
     EXPECT_EQ(worker_.loaded, 20010123u);
     fs_.cached_by_count = 20000123;
-    const Result r = Run({"fs", "load", "/hbase"});
+    const Result r = Run({"-Dgoosefs.user.rpc.retry.max.duration=3s", "fs", "load", "/hbase"});
     EXPECT_EQ(r.code, 1) << r.out; // the fake caches less than it listed
     EXPECT_NE(r.err.find("only 20000123 of 20010123"), std::string::npos) << r.err;
     fs_.cached_by_count = 20010123;

@@ -87,7 +87,7 @@ class CliTest : public ::testing::Test
     {
         return Goosefs(args,
                        {{"GOOSEFS_MASTER_RPC_ADDRESSES", "127.0.0.1:" + std::to_string(fs_.port())},
-                        {"GOOSEFS_USER_RPC_RETRY_MAX_DURATION", "2s"}},
+                        {"GOOSEFS_USER_RPC_RETRY_MAX_DURATION", "60s"}},
                        out);
     }
 
