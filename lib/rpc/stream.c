@@ -1,4 +1,5 @@
 /* The half of a stream that client and server share: queue, framing, life of the gRPC call. */
+#include "frame.h"
 #include "stream_priv.h"
 
 #include <stdlib.h>
@@ -6,8 +7,6 @@
 
 #include <gfs/base/assert.h>
 #include <gfs/base/auto.h>
-
-#define HEADER 4
 
 static void send_completed(struct gfsi_tag *tag, bool ok);
 static void receive_completed(struct gfsi_tag *tag, bool ok);
@@ -133,10 +132,10 @@ int gfs_rpc_stream_send2(struct gfs_rpc_stream *stream, const void *head, size_t
                          const void *data, size_t len)
 {
     if (len > stream->max_message || head_len > stream->max_message ||
-        head_len + len + HEADER > stream->max_message) {
+        head_len + len + GFSI_FRAME_HEADER > stream->max_message) {
         return GFS_ERANGE;
     }
-    const size_t size = HEADER + head_len + len;
+    const size_t size = GFSI_FRAME_HEADER + head_len + len;
 
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&stream->mutex);
     if (stream->state >= GFSI_STREAM_CLOSING) {
@@ -151,18 +150,15 @@ int gfs_rpc_stream_send2(struct gfs_rpc_stream *stream, const void *head, size_t
         return GFS_ENOMEM;
     }
 
-    const uint32_t n = (uint32_t)(head_len + len);
     frame->next = NULL;
     frame->slice = grpc_slice_malloc(size);
     uint8_t *p = GRPC_SLICE_START_PTR(frame->slice);
-    for (int i = 0; i < HEADER; i++) {
-        p[i] = (uint8_t)(n >> (8 * i));
-    }
+    gfsi_frame_put_header(p, (uint32_t)(head_len + len));
     if (head_len > 0) {
-        memcpy(p + HEADER, head, head_len);
+        memcpy(p + GFSI_FRAME_HEADER, head, head_len);
     }
     if (len > 0) {
-        memcpy(p + HEADER + head_len, data, len);
+        memcpy(p + GFSI_FRAME_HEADER + head_len, data, len);
     }
     *(stream->head == NULL ? &stream->head : &stream->tail->next) = frame;
     stream->tail = frame;
@@ -242,20 +238,16 @@ void gfsi_stream_receive(struct gfs_rpc_stream *stream)
 /* Hands out each frame. false when the bytes are no whole number of frames. */
 static bool deliver(struct gfs_rpc_stream *stream, const uint8_t *p, size_t len)
 {
+    const uint8_t *message;
+    size_t n;
     while (len > 0) {
-        if (len < HEADER) {
+        const size_t used = gfsi_frame_next(p, len, &message, &n);
+        if (used == 0) {
             return false;
         }
-        uint32_t n = 0;
-        for (int i = 0; i < HEADER; i++) {
-            n |= (uint32_t)p[i] << (8 * i);
-        }
-        if (n > len - HEADER) {
-            return false;
-        }
-        stream->message(stream, p + HEADER, n);
-        p += HEADER + n;
-        len -= HEADER + n;
+        stream->message(stream, message, n);
+        p += used;
+        len -= used;
     }
     return true;
 }
