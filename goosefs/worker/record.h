@@ -1,4 +1,4 @@
-/* An extent in the index: docs/on-disk.md describes the bytes. Little-endian, with a CRC. */
+/* An extent in the index. Little-endian, with a CRC over all of it; record.c has the layout. */
 #ifndef GFSI_WORKER_RECORD_H
 #define GFSI_WORKER_RECORD_H
 

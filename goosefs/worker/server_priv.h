@@ -19,6 +19,13 @@
 
 struct gfsi_conn;
 
+/* A target with the strings it points to. */
+struct gfsi_owned_target {
+    struct gfsi_target target; /* first: freed as one */
+    char path[GFS_DATA_PATH_MAX + 1];
+    char version[GFS_DATA_VERSION_MAX + 1];
+};
+
 /* An answer, from the request until its last byte is out. */
 struct gfsi_response {
     struct gfsi_conn *conn;
@@ -115,6 +122,9 @@ int gfsi_server_listen_local(struct gfsi_server *server, const char *path, struc
 /* server_request.c: loop thread. Takes the frames in conn->in. 1: reading pauses, a kick comes when
  * it may go on; negative: the connection must end. */
 int gfsi_conn_parse(struct gfsi_conn *conn);
+
+/* A request's body. GFS_EPROTO when its lengths do not add up or a string holds a NUL. */
+int gfsi_target_decode(const char *body, size_t len, struct gfsi_owned_target *out);
 
 /* server_send.c */
 void gfsi_response_ready(struct gfsi_response *response); /* any thread */

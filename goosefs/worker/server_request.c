@@ -8,14 +8,7 @@
 
 #include "server_priv.h"
 
-/* A target with the strings it points to. */
-struct owned_target {
-    struct gfsi_target target;
-    char path[GFS_DATA_PATH_MAX + 1];
-    char version[GFS_DATA_VERSION_MAX + 1];
-};
-
-static int decode_target(const char *body, size_t len, struct owned_target *out)
+int gfsi_target_decode(const char *body, size_t len, struct gfsi_owned_target *out)
 {
     struct gfs_data_target wire;
 
@@ -100,14 +93,14 @@ static void start_load(struct gfsi_response *r, const struct gfsi_target *target
 }
 
 /* Opening a file touches the disk: the sender does it. */
-static void start_open(struct gfsi_response *r, struct owned_target *owned)
+static void start_open(struct gfsi_response *r, struct gfsi_owned_target *owned)
 {
     if (!r->conn->local) {
         fail(r, GFS_EUNSUPPORTED, "a descriptor can be handed out over a unix socket only");
         return;
     }
 
-    struct owned_target *copy = malloc(sizeof(*copy));
+    struct gfsi_owned_target *copy = malloc(sizeof(*copy));
 
     if (copy == NULL) {
         fail(r, GFS_ENOMEM, "out of memory");
@@ -123,12 +116,12 @@ static void start_open(struct gfsi_response *r, struct owned_target *owned)
 static int handle(struct gfsi_conn *conn, const struct gfs_data_header *header, const char *body)
 {
     struct gfsi_server *server = conn->server;
-    struct owned_target owned;
+    struct gfsi_owned_target owned;
     bool has_target = header->type != GFS_DATA_PING;
 
     if (header->type < GFS_DATA_PING || header->type > GFS_DATA_LOAD ||
         (!has_target && header->body_len != 0) ||
-        (has_target && decode_target(body, header->body_len, &owned) < 0)) {
+        (has_target && gfsi_target_decode(body, header->body_len, &owned) < 0)) {
         return GFS_EPROTO;
     }
 

@@ -288,7 +288,14 @@ TEST_F(Worker, TellsEveryMasterWhoItIsAndWhatItHas)
     }
 
     // Over the socket the masters were told of, too.
-    DataClient local(a.local_socket);
+    std::string path;
+
+    a.Wait([&] {
+        path = a.local_socket;
+        return true;
+    });
+
+    DataClient local(path);
 
     EXPECT_EQ(content_.substr(5, 10), local.Call(GFS_DATA_READ, 1, Target(5, 10)).body);
 }
@@ -368,9 +375,13 @@ TEST_F(Worker, TwoInOneProcessAndARestartKeepsIdentityAndCache)
 
     gfs_worker *one = Start("w1", {m.Address()});
 
-    m.Wait([&] { return m.host == "w1"; });
+    uint64_t id = 0;
 
-    uint64_t id = m.id;
+    m.Wait([&] {
+        id = m.id;
+        return m.host == "w1";
+    });
+
     gfs_worker *two = Start("w2", {m.Address()});
 
     m.Wait([&] { return m.host == "w2" && m.id != id; });
