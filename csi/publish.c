@@ -296,13 +296,30 @@ static int link_target(struct publish *p, const struct gfs_mounttable *table, st
     return 0;
 }
 
+static int unmount_top(struct gfsi_node *node, const struct gfsi_place *place, const char *path,
+                       struct gfs_err *err)
+{
+    for (int tries = 0; tries < BUSY_TRIES; tries++) {
+        struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
+        int rc = node->mounts.unmount(node->mounts.self, place, path, false, err);
+
+        if (rc != GFS_EPRECONDITION) {
+            return rc;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    gfs_warn("csi", "busy mount detached", "path=%s", GFS_Q(path));
+    return node->mounts.unmount(node->mounts.self, place, path, true, err);
+}
+
 static void undo_publish(struct publish *p)
 {
     struct gfs_err why = GFS_ERR_INIT;
     int rc = 0;
 
     if (p->mounted) {
-        rc = gfsi_node_unmount_all(p->node, &p->target, p->request->path, &why);
+        /* Ours is the top one at the place, whatever the path to it is called by now. */
+        rc = unmount_top(p->node, &p->target, p->request->path, &why);
     }
     if (rc == 0 && p->created) {
         rc = gfsi_place_remove(&p->target, &why);
@@ -382,22 +399,6 @@ int gfsi_node_publish(struct gfsi_node *node, const struct gfsi_request *request
 }
 
 /* ---- unpublish ---- */
-
-static int unmount_top(struct gfsi_node *node, const struct gfsi_place *place, const char *path,
-                       struct gfs_err *err)
-{
-    for (int tries = 0; tries < BUSY_TRIES; tries++) {
-        struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
-        int rc = node->mounts.unmount(node->mounts.self, place, path, false, err);
-
-        if (rc != GFS_EPRECONDITION) {
-            return rc;
-        }
-        (void)nanosleep(&pause, NULL);
-    }
-    gfs_warn("csi", "busy mount detached", "path=%s", GFS_Q(path));
-    return node->mounts.unmount(node->mounts.self, place, path, true, err);
-}
 
 int gfsi_node_unmount_all(struct gfsi_node *node, const struct gfsi_place *place, const char *path,
                           struct gfs_err *err)

@@ -17,8 +17,11 @@ static void drop_table(struct gfs_mounttable **table)
 int gfsi_node_run(void *user, const struct gfsi_request *request, int64_t deadline,
                   struct gfs_err *err)
 {
+    static const char *const names[] = {"stage", "unstage", "publish", "unpublish"};
     struct gfsi_node *node = user;
 
+    gfs_debug("csi", "operation runs", "op=%s volume=%s", names[request->kind],
+              GFS_Q(request->volume_id));
     switch (request->kind) {
     case GFSI_STAGE: return gfsi_node_stage(node, request, deadline, err);
     case GFSI_UNSTAGE: return gfsi_node_unstage(node, request, deadline, err);
@@ -173,8 +176,9 @@ static bool is_to_clean(const struct gfsi_volume *volume)
     case GFS_CSI_CLEAN_ON_RUNTIME_DELETED: return false;
     case GFS_CSI_CLEAN_ON_DEMAND: return true;
     case GFS_CSI_CLEAN_ON_FUSE_CHANGED:
+        /* Unknown for a mount that was there before the volume was staged: it stays. */
         gfsi_fuse_generation(volume, now);
-        return strcmp(now, volume->generation) != 0;
+        return volume->generation[0] != '\0' && strcmp(now, volume->generation) != 0;
     }
     return false;
 }

@@ -1,0 +1,201 @@
+// Callers and pods that mean harm, and callers of another version.
+#include <linux/fs.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+
+#include <atomic>
+#include <thread>
+
+#include "csi_fixture.h"
+
+namespace csi
+{
+
+class Hostile : public Fixture
+{
+  protected:
+    void SetUp() override
+    {
+        Fixture::SetUp();
+        if (!IsSkipped()) {
+            mount_tmpfs(fluid_path);
+            start_plugin();
+        }
+    }
+    int connect_raw()
+    {
+        struct sockaddr_un address = {};
+        address.sun_family = AF_UNIX;
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket.c_str());
+        int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        EXPECT_EQ(connect(fd, reinterpret_cast<struct sockaddr *>(&address), sizeof(address)), 0);
+        return fd;
+    }
+};
+
+TEST_F(Hostile, PathsThatLeadElsewhereAreRefused)
+{
+    Volume v = volume();
+    ASSERT_EQ(client->stage(v), OK);
+    for (const std::string &path :
+         {std::string("/etc"), kubelet, kubelet + "/../x", kubelet + "/pods/../../x",
+          kubelet + "/./pods/x", kubelet + "//pods/x", kubelet + "/pods/x/",
+          std::string("relative"), kubelet + "/" + std::string(4200, 'x'), kubelet + "/a\nb",
+          kubelet + "/\xff\xfe", fluid_path + "/x"}) {
+        Volume bad = v;
+        bad.target = path;
+        EXPECT_EQ(client->publish(bad), INVALID_ARGUMENT) << path;
+        EXPECT_EQ(client->unpublish(bad), INVALID_ARGUMENT) << path;
+        bad = v;
+        bad.staging = path;
+        EXPECT_EQ(client->stage(bad), INVALID_ARGUMENT) << path;
+        EXPECT_EQ(client->unstage(bad), INVALID_ARGUMENT) << path;
+    }
+    for (const std::string &path :
+         {std::string("/etc"), runtime, runtime + "/../kubelet", kubelet}) {
+        Volume bad = v;
+        bad.id = "other";
+        bad.context[0].second = path;
+        EXPECT_EQ(client->stage(bad), INVALID_ARGUMENT) << path;
+    }
+    EXPECT_TRUE(mounts_below(kubelet).empty());
+}
+
+TEST_F(Hostile, VolumeIdsAreNoPaths)
+{
+    Volume v = volume();
+    v.id = "../../../../" + dir.substr(1) + "/escaped";
+    ASSERT_EQ(client->stage(v), OK) << client->text;
+    EXPECT_FALSE(exists(dir + "/escaped"));
+    EXPECT_FALSE(exists(dir + "/escaped.json"));
+    ASSERT_EQ(client->publish(v), OK);
+    ASSERT_EQ(client->unpublish(v), OK);
+    ASSERT_EQ(client->unstage(v), OK);
+}
+
+TEST_F(Hostile, ATargetParentSwappedForALinkNeverMountsOutside)
+{
+    Volume v = volume();
+    ASSERT_EQ(client->stage(v), OK);
+    std::string pod = kubelet + "/pods/evil";
+    std::filesystem::create_directories(pod + "/dir");
+    std::filesystem::create_directories(dir + "/outside");
+    ASSERT_EQ(symlink((dir + "/outside").c_str(), (pod + "/link").c_str()), 0);
+    v.target = pod + "/dir/mount";
+
+    std::atomic<bool> stop{false};
+    std::thread swapper([&] {
+        while (!stop) {
+            (void)syscall(SYS_renameat2, AT_FDCWD, (pod + "/dir").c_str(), AT_FDCWD,
+                          (pod + "/link").c_str(), RENAME_EXCHANGE);
+        }
+    });
+    for (int i = 0; i < 200; i++) {
+        int code = client->publish(v);
+        EXPECT_TRUE(code == OK || code == PERMISSION_DENIED || code == FAILED_PRECONDITION ||
+                    code == INTERNAL)
+            << code << client->text;
+        code = client->unpublish(v);
+        EXPECT_TRUE(code == OK || code == PERMISSION_DENIED || code == FAILED_PRECONDITION ||
+                    code == RESOURCE_EXHAUSTED || code == INTERNAL)
+            << code << client->text;
+        EXPECT_TRUE(mounts_below(dir + "/outside").empty());
+        EXPECT_FALSE(exists(dir + "/outside/mount"));
+    }
+    stop = true;
+    swapper.join();
+}
+
+TEST_F(Hostile, OversizeIsRefused)
+{
+    Volume v = volume();
+    v.context.push_back({"x", std::string(5000, 'y')});
+    EXPECT_EQ(client->stage(v), INVALID_ARGUMENT);
+    v = volume();
+    v.secrets = {{"x", std::string(100000, 'y')}};
+    EXPECT_EQ(client->stage(v), RESOURCE_EXHAUSTED) << "over the message limit";
+    v = volume();
+    v.id = std::string(129, 'v');
+    EXPECT_EQ(client->stage(v), INVALID_ARGUMENT);
+    EXPECT_EQ(client->stage(volume()), OK) << client->text;
+}
+
+TEST_F(Hostile, UnknownFieldsAreToleratedUnknownModesAreNot)
+{
+    Volume v = volume();
+    v.unknown_fields = true;
+    EXPECT_EQ(client->stage(v), OK) << client->text;
+    EXPECT_EQ(client->publish(v), OK) << client->text;
+    v = volume("pod-2");
+    v.id = "other";
+    v.mode = 77;
+    EXPECT_EQ(client->stage(v), FAILED_PRECONDITION);
+}
+
+TEST_F(Hostile, SecretsFlagsAndTokensAreInNoLogAndNoFile)
+{
+    Volume v = volume();
+    v.secrets = {{"accessKey", "hunter2-secret"}};
+    v.context.push_back({"csi.storage.k8s.io/serviceAccount.tokens", "hunter2-token"});
+    EXPECT_EQ(client->stage(v), OK) << client->text;
+    EXPECT_EQ(client->publish(v), OK);
+    v.flags = {"password=hunter2-flag"};
+    EXPECT_EQ(client->publish(v), INVALID_ARGUMENT);
+    EXPECT_EQ(client->text.find("hunter2"), std::string::npos);
+    v.flags = {};
+    v.context.push_back({"node_publish_method", "hunter2-attr"});
+    EXPECT_EQ(client->publish(v), INVALID_ARGUMENT);
+    EXPECT_EQ(client->text.find("hunter2"), std::string::npos);
+
+    EXPECT_NE(log_text().find("operation done"), std::string::npos);
+    EXPECT_EQ(log_text().find("hunter2"), std::string::npos);
+    for (const auto &e : std::filesystem::recursive_directory_iterator(dir + "/state")) {
+        if (e.is_regular_file()) {
+            EXPECT_EQ(read_file(e.path()).find("hunter2"), std::string::npos) << e.path();
+        }
+    }
+}
+
+TEST_F(Hostile, IdleAndHalfOpenConnectionsDelayNobody)
+{
+    std::vector<int> fds;
+    for (int i = 0; i < 1000; i++) {
+        int fd = connect_raw();
+        if (i % 3 == 1) {
+            EXPECT_GT(send(fd, "PRI * HTTP/2.0\r\n", 16, MSG_NOSIGNAL), 0);
+        } else if (i % 3 == 2) {
+            (void)!send(fd, "\x16\x03\x01garbage\xff\xff", 12, MSG_NOSIGNAL);
+        }
+        fds.push_back(fd);
+    }
+    Volume v = volume();
+    EXPECT_EQ(client->stage(v), OK) << client->text;
+    EXPECT_EQ(client->publish(v), OK) << client->text;
+    Client fresh(socket);
+    EXPECT_EQ(fresh.unpublish(v), OK) << fresh.text;
+    for (int fd : fds) {
+        close(fd);
+    }
+    EXPECT_EQ(probe(*client), OK);
+}
+
+TEST_F(Hostile, OnlyRootGetsIn)
+{
+    struct stat st;
+    ASSERT_EQ(stat(socket.c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0600u);
+    ASSERT_EQ(stat((dir + "/state/volumes").c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0700u);
+}
+
+TEST_F(Hostile, DataAtATargetIsNeverRemoved)
+{
+    Volume v = volume();
+    std::filesystem::create_directories(v.target + "/sub");
+    std::ofstream(v.target + "/sub/precious") << "data";
+    EXPECT_EQ(client->unpublish(v), FAILED_PRECONDITION);
+    EXPECT_EQ(read_file(v.target + "/sub/precious"), "data");
+}
+
+} // namespace csi
