@@ -13,11 +13,12 @@
 extern "C" {
 #endif
 
-#define gfs_auto_free  __attribute__((cleanup(gfs_auto_free_fn)))  /* char *, void *, struct * */
-#define gfs_auto_fd    __attribute__((cleanup(gfs_auto_fd_fn)))    /* int, -1 when empty */
-#define gfs_auto_file  __attribute__((cleanup(gfs_auto_file_fn)))  /* FILE * */
-#define gfs_auto_dir   __attribute__((cleanup(gfs_auto_dir_fn)))   /* DIR * */
-#define gfs_auto_mutex __attribute__((cleanup(gfs_auto_mutex_fn))) /* pthread_mutex_t *, locked */
+#define gfs_auto_free __attribute__((cleanup(gfs_auto_free_fn))) /* char *, void *, struct * */
+#define gfs_auto_fd   __attribute__((cleanup(gfs_auto_fd_fn)))   /* int, -1 when empty */
+#define gfs_auto_file __attribute__((cleanup(gfs_auto_file_fn))) /* FILE * */
+#define gfs_auto_dir  __attribute__((cleanup(gfs_auto_dir_fn)))  /* DIR * */
+/* pthread_mutex_t *, locked. Unused: the guard is there for its end only. */
+#define gfs_auto_mutex __attribute__((cleanup(gfs_auto_mutex_fn), unused))
 
 static inline void gfs_auto_free_fn(void *p)
 {
