@@ -175,11 +175,12 @@ static bool has_control_byte(const char *text)
 void gfsi_read_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
                           struct gfs_kvs *out)
 {
-    for (const struct gfsi_yaml *child = node->first; child != NULL; child = child->next) {
-        const char *key = child->key != NULL ? child->key->text : "";
+    const struct gfsi_yaml *first = node->kind == GFSI_YAML_MAPPING ? node->first : NULL;
 
-        if (child->key != NULL &&
-            (key[0] == '\0' || has_control_byte(key) || strpbrk(key, "=: #!\\") != NULL)) {
+    for (const struct gfsi_yaml *child = first; child != NULL; child = child->next) {
+        const char *key = child->key->text;
+
+        if (key[0] == '\0' || has_control_byte(key) || strpbrk(key, "=: #!\\") != NULL) {
             gfsi_error(ctx, child->key, "%s: '%.80s' is not the name of a property", what, key);
             return;
         }

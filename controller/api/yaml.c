@@ -6,6 +6,7 @@
 #define FY_ALLOCA_COPY_FREE(str, len) NULL
 #include <libfyaml.h>
 
+#include <gfs/base/assert.h>
 #include <gfs/base/err.h>
 #include <gfs/base/str.h>
 
@@ -70,6 +71,8 @@ static void attach(struct builder *b, struct gfsi_yaml *node)
     }
 
     struct frame *top = &b->stack[b->depth - 1];
+
+    GFS_ASSERT(top->node != NULL);
 
     if (top->node->kind == GFSI_YAML_MAPPING && top->key == NULL) {
         if (node->kind != GFSI_YAML_SCALAR) {

@@ -136,7 +136,7 @@ static void apply_all(struct gfsi_local *local, struct gfs_rpc_call *call,
     int rc = 0;
 
     for (size_t f = 0; rc == 0 && f < request->n_files; f++) {
-        for (size_t i = 0; rc == 0 && i < manifests[f]->n; i++) {
+        for (size_t i = 0; rc == 0 && manifests[f] != NULL && i < manifests[f]->n; i++) {
             if (n == sizeof(items) / sizeof(items[0])) {
                 rc = gfs_err_set(&err, GFS_ERANGE, "more than %zu objects at once", n);
                 break;

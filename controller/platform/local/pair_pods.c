@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <gfs/base/auto.h>
 #include <gfs/base/log.h>
 
 #include "platform/local/local_priv.h"
@@ -94,7 +93,7 @@ static void act(struct gfsi_pair *pair, const struct gfs_action *action)
 
     switch (action->kind) {
     case GFS_ACTION_CREATE:
-        if (action->pod->role == GFS_ROLE_FUSE && !pair->plan->fuse_global) {
+        if (action->pod->role == GFS_ROLE_FUSE && pair->plan != NULL && !pair->plan->fuse_global) {
             return; /* on demand */
         }
         if (gfsi_pod_create(pair, action->pod, &err) < 0) {
@@ -114,33 +113,39 @@ static void act(struct gfsi_pair *pair, const struct gfs_action *action)
     }
 }
 
-void gfsi_pair_sync_pods(struct gfsi_pair *pair)
+static void run_actions(struct gfsi_pair *pair, struct gfs_observed_pod *observed,
+                        struct gfs_action *actions, size_t max)
 {
-    size_t n_observed = 0;
-    size_t max = pair->plan != NULL ? pair->plan->n_pods : 0;
-
-    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
-        n_observed++;
-    }
-
-    max += n_observed;
-
-    struct gfs_observed_pod *observed gfs_auto_free = calloc(n_observed + 1, sizeof(*observed));
-    struct gfs_action *actions gfs_auto_free = calloc(max + 1, sizeof(*actions));
     size_t n = 0;
-
-    if (observed == NULL || actions == NULL) {
-        return;
-    }
 
     for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
         observed[n++] = (struct gfs_observed_pod){
             .ns = pod->ns, .name = pod->name, .role = pod->role, .hash = pod->hash};
     }
 
-    size_t n_actions = gfs_diff(observed, n_observed, pair->plan, actions, max);
+    size_t n_actions = gfs_diff(observed, n, pair->plan, actions, max);
 
     for (size_t i = 0; i < n_actions; i++) {
         act(pair, &actions[i]);
     }
+}
+
+void gfsi_pair_sync_pods(struct gfsi_pair *pair)
+{
+    size_t n = 0;
+
+    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
+        n++;
+    }
+
+    size_t max = n + (pair->plan != NULL ? pair->plan->n_pods : 0);
+    struct gfs_observed_pod *observed = calloc(n + 1, sizeof(*observed));
+    struct gfs_action *actions = calloc(max + 1, sizeof(*actions));
+
+    if (observed != NULL && actions != NULL) {
+        run_actions(pair, observed, actions, max);
+    }
+
+    free(actions);
+    free(observed);
 }

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,6 +36,24 @@ static int read_stat(pid_t pid, struct gfs_buf *buf, const char **out)
     return 0;
 }
 
+/* The number a text starts with, up to a blank; false when there is none. */
+static bool number_at(const char *text, int base, uint64_t *out)
+{
+    char *end = NULL;
+
+    errno = 0;
+
+    unsigned long long value = strtoull(text, &end, base);
+
+    if (end == text || errno != 0 || text[0] == '-' ||
+        (*end != '\0' && strchr(" \n", *end) == NULL)) {
+        return false;
+    }
+
+    *out = value;
+    return true;
+}
+
 static uint64_t start_of(const char *stat)
 {
     uint64_t start = 0;
@@ -43,7 +62,7 @@ static uint64_t start_of(const char *stat)
     for (int field = 3; field <= 22; field++) {
         stat += strspn(stat, " ");
         if (field == 22) {
-            return sscanf(stat, "%" SCNu64, &start) == 1 ? start : 0;
+            return number_at(stat, 10, &start) ? start : 0;
         }
         stat += strcspn(stat, " ");
     }
@@ -69,20 +88,32 @@ int gfsi_pidfile_write(const char *path, pid_t pid, uint64_t hash, struct gfs_er
     return gfs_file_write_atomic(path, text, (size_t)len, 0600, err);
 }
 
+/* "PID START HASH\n" */
+static bool parse(const char *text, struct gfsi_pidfile *out)
+{
+    const char *start = strchr(text, ' ');
+    const char *hash = start != NULL ? strchr(start + 1, ' ') : NULL;
+    uint64_t pid = 0;
+
+    if (hash == NULL || !number_at(text, 10, &pid) || !number_at(start + 1, 10, &out->start) ||
+        !number_at(hash + 1, 16, &out->hash)) {
+        return false;
+    }
+
+    out->pid = (pid_t)pid;
+    return pid > 1 && pid <= INT32_MAX && out->start != 0;
+}
+
 int gfsi_pidfile_read(const char *path, struct gfsi_pidfile *out)
 {
     struct gfs_buf buf gfs_auto_buf;
     struct gfsi_pidfile file = {0};
-    int pid = 0;
 
     gfs_buf_init(&buf, 128);
-    if (gfs_file_read(path, &buf, NULL) < 0 ||
-        sscanf(gfs_buf_str(&buf), "%d %" SCNu64 " %" SCNx64, &pid, &file.start, &file.hash) != 3 ||
-        pid <= 1 || file.start == 0) {
+    if (gfs_file_read(path, &buf, NULL) < 0 || !parse(gfs_buf_str(&buf), &file)) {
         return GFS_ENOENT;
     }
 
-    file.pid = pid;
     *out = file;
     return 0;
 }

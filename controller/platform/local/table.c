@@ -9,6 +9,7 @@
 #include <gfs/base/version.h>
 
 #define CELL_MAX 1024
+#define PODS_MAX (GFSI_ADDRESSES_MAX + 64) /* more than a machine has */
 
 void gfsi_table_fini(struct gfsi_table *table)
 {
@@ -169,10 +170,14 @@ static void pod_row(const struct gfsi_pod *pod, const struct gfsi_query *q, stru
     }
 }
 
+struct pod_ref {
+    const struct gfsi_pod *pod;
+};
+
 static int by_pod_name(const void *a, const void *b)
 {
-    const struct gfsi_pod *x = *(const struct gfsi_pod *const *)a;
-    const struct gfsi_pod *y = *(const struct gfsi_pod *const *)b;
+    const struct gfsi_pod *x = ((const struct pod_ref *)a)->pod;
+    const struct gfsi_pod *y = ((const struct pod_ref *)b)->pod;
     int ns = strcmp(x->ns, y->ns);
 
     return ns != 0 ? ns : strcmp(x->name, y->name);
@@ -184,7 +189,7 @@ static void get_pods(struct gfsi_local *local, const struct gfsi_query *q, struc
     static const char *const wide[] = {"NAME", "READY", "STATUS", "RESTARTS", "AGE",
                                        "IP",   "NODE",  "PID",    NULL};
     size_t at = columns(t, q, q->wide ? wide : plain);
-    const struct gfsi_pod **all = calloc(GFSI_ADDRESSES_MAX + 64, sizeof(struct gfsi_pod *));
+    struct pod_ref *all = calloc(PODS_MAX, sizeof(*all));
     size_t n = 0;
 
     if (all == NULL) {
@@ -193,19 +198,18 @@ static void get_pods(struct gfsi_local *local, const struct gfsi_query *q, struc
     }
 
     for (struct gfsi_pod *pod = local->system_pods; pod != NULL; pod = pod->next) {
-        all[n++] = pod;
+        all[n++].pod = pod;
     }
     for (struct gfsi_pair *pair = local->pairs; pair != NULL; pair = pair->next) {
-        for (struct gfsi_pod *pod = pair->pods; pod != NULL && n < GFSI_ADDRESSES_MAX + 64;
-             pod = pod->next) {
-            all[n++] = pod;
+        for (struct gfsi_pod *pod = pair->pods; pod != NULL && n < PODS_MAX; pod = pod->next) {
+            all[n++].pod = pod;
         }
     }
 
     /* As kubectl lists them, and the document: by name. */
-    qsort(all, n, sizeof(all[0]), by_pod_name);
+    qsort(all, n, sizeof(*all), by_pod_name);
     for (size_t i = 0; i < n; i++) {
-        pod_row(all[i], q, t, at);
+        pod_row(all[i].pod, q, t, at);
     }
 
     free(all);
