@@ -63,7 +63,7 @@ char *gfsi_info_join(struct gfsi_arena *arena, const char *dir, const struct gfs
         return NULL;
     }
 
-    memcpy(out, dir, len);
+    memcpy(out, dir, len + 1);
     if (slash != 0) {
         out[len] = '/';
     }

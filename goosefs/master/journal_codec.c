@@ -83,9 +83,9 @@ static int pack(Goosefs__V1__JournalEntry *entry, const struct gfsi_op *op, stru
     return 0;
 }
 
-static int encode_children(Goosefs__V1__JournalEntry *entry, const struct gfsi_op *op,
-                           struct gfs_buf *out)
+static int encode_children(const struct gfsi_op *op, struct gfs_buf *out)
 {
+    Goosefs__V1__JournalEntry entry = GOOSEFS__V1__JOURNAL_ENTRY__INIT;
     Goosefs__V1__SyncDirectoryEntry dir = GOOSEFS__V1__SYNC_DIRECTORY_ENTRY__INIT;
     Goosefs__V1__SyncChildEntry one = GOOSEFS__V1__SYNC_CHILD_ENTRY__INIT;
     size_t n = op->n_children;
@@ -108,16 +108,16 @@ static int encode_children(Goosefs__V1__JournalEntry *entry, const struct gfsi_o
         dir.listing_id = op->listing_id;
         dir.n_children = n;
         dir.children = list;
-        entry->body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_DIRECTORY;
-        entry->sync_directory = &dir;
-        rc = pack(entry, op, out);
+        entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_DIRECTORY;
+        entry.sync_directory = &dir;
+        rc = pack(&entry, op, out);
     } else if (rc == 0) {
         one.directory_id = op->directory_id;
         one.child = list[0];
         one.removed = op->removed;
-        entry->body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_CHILD;
-        entry->sync_child = &one;
-        rc = pack(entry, op, out);
+        entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_SYNC_CHILD;
+        entry.sync_child = &one;
+        rc = pack(&entry, op, out);
     }
 
     strings_fini(&strings);
@@ -126,9 +126,9 @@ static int encode_children(Goosefs__V1__JournalEntry *entry, const struct gfsi_o
     return rc;
 }
 
-static int encode_mount(Goosefs__V1__JournalEntry *entry, const struct gfsi_op *op,
-                        struct gfs_buf *out)
+static int encode_mount(const struct gfsi_op *op, struct gfs_buf *out)
 {
+    Goosefs__V1__JournalEntry entry = GOOSEFS__V1__JOURNAL_ENTRY__INIT;
     Goosefs__V1__MountEntry mount = GOOSEFS__V1__MOUNT_ENTRY__INIT;
     size_t n = op->n_props;
     Goosefs__V1__MountEntry__PropertiesEntry *props = calloc(n + 1, sizeof(*props));
@@ -151,9 +151,9 @@ static int encode_mount(Goosefs__V1__JournalEntry *entry, const struct gfsi_op *
         mount.time_ms = op->time_ms;
         mount.n_properties = n;
         mount.properties = list;
-        entry->body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_MOUNT;
-        entry->mount = &mount;
-        rc = pack(entry, op, out);
+        entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_MOUNT;
+        entry.mount = &mount;
+        rc = pack(&entry, op, out);
     }
 
     free(props);
@@ -169,8 +169,8 @@ int gfsi_journal_encode(const struct gfsi_op *op, struct gfs_buf *out)
 
     switch (op->type) {
     case GFSI_OP_SYNC_DIRECTORY:
-    case GFSI_OP_SYNC_CHILD: return encode_children(&entry, op, out);
-    case GFSI_OP_MOUNT: return encode_mount(&entry, op, out);
+    case GFSI_OP_SYNC_CHILD: return encode_children(op, out);
+    case GFSI_OP_MOUNT: return encode_mount(op, out);
     case GFSI_OP_UNMOUNT:
         unmount.path = (char *)(uintptr_t)op->path;
         entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_UNMOUNT;

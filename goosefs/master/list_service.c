@@ -123,7 +123,7 @@ static int reply_page(struct page *page, const struct gfsi_inode *dir,
     int rc;
 
     page->limit = q->limit == 0 ? LIST_DEFAULT : q->limit < LIST_MAX ? q->limit : LIST_MAX;
-    page->entries = gfsi_arena_alloc(&page->arena, page->limit * sizeof(*page->entries));
+    page->entries = gfsi_arena_alloc(&page->arena, page->limit * sizeof(Goosefs__V1__FileInfo *));
     page->arena.bytes = 0; /* the limit is about what the message carries */
     rc = page->entries == NULL ? GFS_ENOMEM : fill_page(page, dir, q);
     rc = rc != 0 ? rc

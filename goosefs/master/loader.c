@@ -190,7 +190,11 @@ int gfsi_loader_apply(struct gfsi_loader *loader, uint64_t dir, int64_t time_ms,
     size_t count = gfs_ufs_listing_count(listing);
     size_t at = 0;
     bool last = false;
-    int rc = batch == NULL ? gfs_err_set(err, GFS_ENOMEM, "out of memory") : 0;
+    int rc = 0;
+
+    if (batch == NULL) {
+        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
+    }
 
     while (rc == 0 && !last) {
         struct gfsi_op op = {

@@ -179,7 +179,7 @@ int gfsi_view_resolve(struct gfsi_view *view, const char *path, struct gfsi_inod
     int rc = gfsi_view_inode(view, GFSI_ROOT_ID, &at);
 
     if (rc != 0) {
-        return rc;
+        return GFS_EIO; /* the root always exists */
     }
 
     while (*p == '/' && p[1] != '\0') {

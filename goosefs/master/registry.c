@@ -148,7 +148,7 @@ static int add(struct gfsi_registry *r, uint64_t id, struct record **out)
 
     if (r->n == r->cap) {
         size_t cap = r->cap == 0 ? 16 : r->cap * 2;
-        struct record **more = realloc(r->v, cap * sizeof(*more));
+        struct record **more = realloc(r->v, cap * sizeof(struct record *));
 
         if (more == NULL) {
             return GFS_ENOMEM;

@@ -69,7 +69,7 @@ static int add_free(struct gfsi_arena *arena, const struct gfsi_free_file *files
 {
     Goosefs__V1__FreeFile *list = gfsi_arena_alloc(arena, (n + 1) * sizeof(*list));
 
-    response->free = gfsi_arena_alloc(arena, (n + 1) * sizeof(*response->free));
+    response->free = gfsi_arena_alloc(arena, (n + 1) * sizeof(Goosefs__V1__FreeFile *));
     if (list == NULL || response->free == NULL) {
         return GFS_ENOMEM;
     }
@@ -147,7 +147,7 @@ static int list_workers(struct gfs_master *m, struct gfsi_arena *arena,
     }
 
     infos = gfsi_arena_alloc(arena, (n + 1) * sizeof(*infos));
-    response->workers = gfsi_arena_alloc(arena, (n + 1) * sizeof(*response->workers));
+    response->workers = gfsi_arena_alloc(arena, (n + 1) * sizeof(Goosefs__V1__WorkerInfo *));
     if (infos == NULL || response->workers == NULL) {
         return GFS_ENOMEM;
     }
