@@ -43,12 +43,13 @@ struct gfsi_engine {
     pthread_cond_t idle;   /* n_ops fell to 0 */
     struct volume *volumes;
     struct volume *ready, **ready_last;
+    unsigned n_ready;
     unsigned n_ops;
     int64_t next_deadline; /* what the clock thread waits for */
     bool refusing;         /* no new work */
     bool stopping;         /* threads leave */
 
-    unsigned n_workers;
+    unsigned max_workers, n_workers, n_idle; /* threads start when there is work and none is idle */
     pthread_t workers[GFSI_ENGINE_WORKERS_MAX];
     pthread_t timer;
     bool timer_started;
@@ -78,6 +79,7 @@ static void ready_push(struct gfsi_engine *e, struct volume *v)
     v->next_ready = NULL;
     *e->ready_last = v;
     e->ready_last = &v->next_ready;
+    e->n_ready++;
     (void)pthread_cond_signal(&e->work);
 }
 
@@ -86,6 +88,7 @@ static struct volume *ready_pop(struct gfsi_engine *e)
     struct volume *v = e->ready;
 
     e->ready = v->next_ready;
+    e->n_ready--;
     if (e->ready == NULL) {
         e->ready_last = &e->ready;
     }
@@ -161,12 +164,23 @@ static void *worker_main(void *arg)
 
     for (;;) {
         while (e->ready == NULL && !e->stopping) {
+            e->n_idle++;
             (void)pthread_cond_wait(&e->work, &e->mutex);
+            e->n_idle--;
         }
         if (e->stopping) {
             return NULL;
         }
         run_next(e);
+    }
+}
+
+/* One more when all are busy; when it cannot be had the others get to the work later. */
+static void add_worker(struct gfsi_engine *e)
+{
+    if ((e->n_workers == 0 || e->n_ready > e->n_idle) && e->n_workers < e->max_workers &&
+        pthread_create(&e->workers[e->n_workers], NULL, worker_main, e) == 0) {
+        e->n_workers++;
     }
 }
 
@@ -298,6 +312,7 @@ static int find_or_add_op(struct gfsi_engine *e, struct gfsi_request **request, 
 
     if (v->first == NULL && v->running == NULL) {
         ready_push(e, v);
+        add_worker(e);
     }
     op->request = GFS_TAKE_PTR(*request);
     *v->last = op;
@@ -386,14 +401,16 @@ int gfsi_engine_new(unsigned n_workers, int64_t run_ns, gfsi_engine_run run, voi
         return gfs_err_set(err, GFS_ENOMEM, "condition variables");
     }
 
+    e->max_workers = n_workers;
     e->timer_started = pthread_create(&e->timer, NULL, timer_main, e) == 0;
-    while (e->timer_started && e->n_workers < n_workers &&
-           pthread_create(&e->workers[e->n_workers], NULL, worker_main, e) == 0) {
-        e->n_workers++;
+    if (e->timer_started) {
+        (void)pthread_mutex_lock(&e->mutex);
+        add_worker(e);
+        (void)pthread_mutex_unlock(&e->mutex);
     }
-    if (e->n_workers < n_workers) {
+    if (e->n_workers == 0) {
         (void)gfsi_engine_free(e);
-        return gfs_err_set(err, GFS_ENOMEM, "cannot start %u worker threads", n_workers);
+        return gfs_err_set(err, GFS_ENOMEM, "cannot start a thread");
     }
 
     *out = e;

@@ -11,8 +11,8 @@
  * Limits, answered with GFS_EBUSY: GFSI_ENGINE_OPS_MAX operations, GFSI_ENGINE_WAITERS_MAX callers
  * of one. Volumes take turns: one operation of each, so a volume with a long queue delays nobody.
  *
- * Threads: n workers and one for deadlines. `done` runs on either, or in submit's caller's thread
- * never; it must not block nor call back into the engine. */
+ * Threads: up to n workers, started as needed, and one for deadlines. `done` runs on either, or in
+ * submit's caller's thread never; it must not block nor call back into the engine. */
 #ifndef GFSI_CSI_ENGINE_PRIV_H
 #define GFSI_CSI_ENGINE_PRIV_H
 

@@ -86,7 +86,7 @@ void gfsi_fuse_keeper_id(const char *mount_root, const char *fluid_path,
 
 /* ---- what is there ---- */
 
-enum presence { ABSENT, ALIVE, DEAD, FOREIGN };
+enum presence { ABSENT, ALIVE, DEAD, HUNG, FOREIGN };
 
 /* Looks at fluid_path. `ask`: a mount that is there must also answer. */
 static int look(struct gfsi_node *node, const struct gfsi_volume *volume, bool ask,
@@ -111,8 +111,8 @@ static int look(struct gfsi_node *node, const struct gfsi_volume *volume, bool a
         *out = entry == NULL ? ABSENT : FOREIGN;
         return 0;
     }
-    if (!ask) {
-        *out = ALIVE;
+    if (!ask || gfsi_hung_is(&node->holds, volume->fluid_path)) {
+        *out = ask ? HUNG : ALIVE;
         return 0;
     }
 
@@ -128,12 +128,21 @@ static int look(struct gfsi_node *node, const struct gfsi_volume *volume, bool a
     if (rc == GFS_EBUSY) {
         return gfs_err_set(err, rc, "%s", why.text);
     }
-    *out = rc == 0 ? ALIVE : DEAD;
+    *out = rc == 0 ? ALIVE : rc == GFS_ETIMEOUT ? HUNG : DEAD;
+    if (*out == HUNG) {
+        gfsi_hung_mark(&node->holds, volume->fluid_path);
+    }
     if (rc < 0) {
         gfs_warn("csi", "mount does not answer", "path=%s error=%s", GFS_Q(volume->fluid_path),
                  GFS_Q(why.text));
     }
     return 0;
+}
+
+/* Applications have it open and its client may recover: it is left alone. */
+static int hangs(const struct gfsi_volume *volume, struct gfs_err *err)
+{
+    return gfs_err_set(err, GFS_EUNAVAIL, "the mount at %s does not answer", volume->fluid_path);
 }
 
 /* A mount whose client is gone for good: nothing can be done with it but to put it away. */
@@ -223,6 +232,10 @@ static int settle_with_keeper(struct gfsi_node *node, const struct gfsi_volume *
                            volume->fluid_path, volume->mount_type);
     }
 
+    if (present == HUNG) {
+        return hangs(volume, err);
+    }
+
     *out_mount = false;
     if (known == 0) {
         if (present == ALIVE && (state == GFS_KEEPER_SERVING || state == GFS_KEEPER_RESTARTING)) {
@@ -262,32 +275,58 @@ static bool wait_for_change(int mountinfo, int64_t deadline)
     return true;
 }
 
+/* One look, and a dead mount is put away; alone, so that nobody takes a new mount for the dead one.
+ */
+static int look_and_remove(struct gfsi_node *node, struct gfsi_volume *volume, int64_t deadline,
+                           enum presence *out, struct gfs_err *err)
+{
+    struct gfsi_hold hold;
+    int rc = gfsi_hold_take(&node->holds, &hold, volume->fluid_path, deadline, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = look(node, volume, true, out, err);
+    if (rc == 0 && *out == DEAD) {
+        rc = remove_dead(node, volume, err);
+        *out = ABSENT;
+    }
+    gfsi_hold_drop(&node->holds, &hold);
+    if (rc == GFS_ENOENT) {
+        *out = ABSENT; /* the directory is not there yet */
+        return 0;
+    }
+    return rc == 0 && *out == HUNG ? hangs(volume, err) : rc;
+}
+
 static int await_mount(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
                        int64_t deadline, struct gfs_err *err)
 {
     int mountinfo gfs_auto_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     int64_t until = gfs_clock_mono() + node->wait_ns;
+    enum presence present = ABSENT;
+    int rc = look_and_remove(node, volume, deadline, &present, err);
 
+    if (rc < 0 || present == ALIVE || !wait) {
+        return rc;
+    }
     if (mountinfo < 0) {
         return gfs_err_set_errno(err, errno, "/proc/self/mountinfo");
     }
-    until = deadline < until ? deadline : until;
-
-    for (;;) {
-        enum presence present = ABSENT;
-        int rc = look(node, volume, true, &present, err);
-
-        if (rc == 0 && present == DEAD) {
-            rc = remove_dead(node, volume, err);
-        }
-        if ((rc < 0 && rc != GFS_ENOENT) || (rc == 0 && (present == ALIVE || !wait))) {
-            return rc;
-        }
-        if (!wait_for_change(mountinfo, until)) {
-            return gfs_err_set(err, GFS_EUNAVAIL, "no %s is mounted at %s yet", volume->mount_type,
-                               volume->fluid_path);
-        }
+    if (!gfsi_wait_enter(&node->holds, node->wait_max)) {
+        return gfs_err_set(err, GFS_EUNAVAIL, "no %s is mounted at %s, and %u calls wait already",
+                           volume->mount_type, volume->fluid_path, node->wait_max);
     }
+
+    until = deadline < until ? deadline : until;
+    while (rc == 0 && present != ALIVE) {
+        rc = wait_for_change(mountinfo, until)
+                 ? look_and_remove(node, volume, deadline, &present, err)
+                 : gfs_err_set(err, GFS_EUNAVAIL, "no %s is mounted at %s yet", volume->mount_type,
+                               volume->fluid_path);
+    }
+    gfsi_wait_leave(&node->holds);
+    return rc;
 }
 
 static bool is_keepers(const struct gfsi_node *node, const struct gfsi_volume *volume)
@@ -296,16 +335,12 @@ static bool is_keepers(const struct gfsi_node *node, const struct gfsi_volume *v
            strcmp(volume->mount_type, GFSI_GOOSEFS_TYPE) == 0;
 }
 
-int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
-                     int64_t deadline, bool *out_made, struct gfs_err *err)
+static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int64_t deadline,
+                         bool *out_made, struct gfs_err *err)
 {
     char id[GFS_KEEPER_ID_MAX + 1];
-    bool mount = false;
+    bool mount;
     int rc;
-
-    if (!is_keepers(node, volume)) {
-        return await_mount(node, volume, wait, deadline, err);
-    }
 
     gfsi_fuse_keeper_id(node->rules.mount_root, volume->fluid_path, id);
     rc = settle_with_keeper(node, volume, id, deadline, &mount, err);
@@ -324,6 +359,24 @@ int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wa
         *out_made = true;
     }
     return 0;
+}
+
+int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+                     int64_t deadline, bool *out_made, struct gfs_err *err)
+{
+    struct gfsi_hold hold;
+    int rc;
+
+    if (!is_keepers(node, volume)) {
+        return await_mount(node, volume, wait, deadline, err);
+    }
+    rc = gfsi_hold_take(&node->holds, &hold, volume->fluid_path, deadline, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = keeper_ensure(node, volume, deadline, out_made, err);
+    gfsi_hold_drop(&node->holds, &hold);
+    return rc;
 }
 
 /* ---- away with it ---- */
@@ -353,8 +406,8 @@ static int check_unused(struct gfsi_node *node, const struct gfsi_volume *volume
     return 0;
 }
 
-int gfsi_fuse_clean(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline,
-                    struct gfs_err *err)
+static int clean(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline,
+                 struct gfs_err *err)
 {
     char id[GFS_KEEPER_ID_MAX + 1];
     bool there = false;
@@ -384,4 +437,18 @@ int gfsi_fuse_clean(struct gfsi_node *node, const struct gfsi_volume *volume, in
         return node->labeler->remove(node->labeler->self, volume->label_key, deadline, err);
     }
     return 0;
+}
+
+int gfsi_fuse_clean(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline,
+                    struct gfs_err *err)
+{
+    struct gfsi_hold hold;
+    int rc = gfsi_hold_take(&node->holds, &hold, volume->fluid_path, deadline, err);
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = clean(node, volume, deadline, err);
+    gfsi_hold_drop(&node->holds, &hold);
+    return rc;
 }

@@ -10,12 +10,12 @@ void gfsi_holds_init(struct gfsi_holds *holds)
 {
     pthread_condattr_t attr;
 
+    memset(holds, 0, sizeof(*holds));
     (void)pthread_mutex_init(&holds->mutex, NULL);
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_cond_init(&holds->freed, &attr);
     (void)pthread_condattr_destroy(&attr);
-    holds->first = NULL;
 }
 
 void gfsi_holds_fini(struct gfsi_holds *holds)
@@ -61,4 +61,61 @@ void gfsi_hold_drop(struct gfsi_holds *holds, struct gfsi_hold *hold)
     }
     *link = hold->next;
     (void)pthread_cond_broadcast(&holds->freed);
+}
+
+static struct gfsi_digest digest_of(const char *path)
+{
+    struct gfsi_digest d;
+
+    gfsi_digest_init(&d);
+    gfsi_digest_text(&d, path);
+    return d;
+}
+
+void gfsi_hung_mark(struct gfsi_holds *holds, const char *path)
+{
+    struct gfsi_digest d = digest_of(path);
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&holds->mutex);
+    size_t at = 0;
+
+    for (size_t i = 0; i < GFSI_HUNG_MAX; i++) {
+        if (holds->hung[i].path.a == d.a && holds->hung[i].path.b == d.b) {
+            at = i;
+            break;
+        }
+        at = holds->hung[i].until < holds->hung[at].until ? i : at;
+    }
+    holds->hung[at].path = d;
+    holds->hung[at].until = gfs_clock_mono() + GFSI_HUNG_NS;
+}
+
+bool gfsi_hung_is(struct gfsi_holds *holds, const char *path)
+{
+    struct gfsi_digest d = digest_of(path);
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&holds->mutex);
+
+    for (size_t i = 0; i < GFSI_HUNG_MAX; i++) {
+        if (holds->hung[i].path.a == d.a && holds->hung[i].path.b == d.b) {
+            return gfs_clock_mono() < holds->hung[i].until;
+        }
+    }
+    return false;
+}
+
+bool gfsi_wait_enter(struct gfsi_holds *holds, unsigned max)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&holds->mutex);
+
+    if (holds->waiting >= max) {
+        return false;
+    }
+    holds->waiting++;
+    return true;
+}
+
+void gfsi_wait_leave(struct gfsi_holds *holds)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&holds->mutex);
+
+    holds->waiting--;
 }

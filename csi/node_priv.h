@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include <gfs/base/clock.h>
 #include <gfs/csi/labeler.h>
 
 #include "journal_priv.h"
@@ -25,11 +26,28 @@ struct gfsi_hold {
     const char *key;
 };
 
+#define GFSI_HUNG_MAX 16                 /* mounts remembered; the oldest is forgotten */
+#define GFSI_HUNG_NS  (5 * GFS_NS_PER_S) /* a mount that did not answer is not asked for so long */
+
 struct gfsi_holds {
     pthread_mutex_t mutex;
     pthread_cond_t freed;
     struct gfsi_hold *first;
+    unsigned waiting; /* operations that wait for somebody else's mount */
+    struct {
+        struct gfsi_digest path;
+        int64_t until;
+    } hung[GFSI_HUNG_MAX];
 };
+
+/* A mount that hangs costs one operation the time of a question, the others nothing. */
+void gfsi_hung_mark(struct gfsi_holds *holds, const char *path);
+bool gfsi_hung_is(struct gfsi_holds *holds, const char *path);
+
+/* Waiting for a pod to mount takes a worker: only some may, so that the others serve. false: there
+ * are `max` already. */
+bool gfsi_wait_enter(struct gfsi_holds *holds, unsigned max);
+void gfsi_wait_leave(struct gfsi_holds *holds);
 
 void gfsi_holds_init(struct gfsi_holds *holds);
 void gfsi_holds_fini(struct gfsi_holds *holds);
@@ -46,8 +64,9 @@ struct gfsi_node {
     const char *fuse_log_dir; /* "" */
     enum gfs_csi_launch_mode launch_mode;
     bool symlink_method;
-    int64_t probe_ns; /* time a mount has to answer a health question */
-    int64_t wait_ns;  /* time a publish waits for a mount somebody else makes */
+    int64_t probe_ns;  /* time a mount has to answer a health question */
+    int64_t wait_ns;   /* time a publish waits for a mount somebody else makes */
+    unsigned wait_max; /* how many may wait so */
     struct gfsi_mounts mounts;
     struct gfsi_keeper keeper;
     const struct gfs_csi_node_labeler *labeler; /* NULL: none */
@@ -76,7 +95,7 @@ void gfsi_node_use(const struct gfsi_request *request, struct gfsi_use *out);
 /* At start: targets that are not mounted any more are forgotten. */
 int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err);
 
-/* ---- the FUSE mount at fluid_path (fuse_mount.c); its path must be held ---- */
+/* ---- the FUSE mount at fluid_path (fuse_mount.c); these hold its path as they need to ---- */
 
 /* Makes sure there is a living mount of the right type; where this machine's keeper is in charge,
  * mounts. Elsewhere waits for it until `deadline` when `wait`, else is content without.

@@ -13,7 +13,7 @@
 #include "plugin_priv.h"
 
 #define DEFAULT_ANSWER_NS (110 * GFS_NS_PER_S) /* kubelet gives up after 120 s */
-#define DEFAULT_WORKERS   8
+#define DEFAULT_WORKERS   32
 #define PROBE_NS          (5 * GFS_NS_PER_S)
 #define WAIT_NS           (90 * GFS_NS_PER_S)
 #define NODE_ID_MAX       256
@@ -105,6 +105,7 @@ static void fill_node(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
     p->node.symlink_method = c->symlink_method;
     p->node.probe_ns = PROBE_NS;
     p->node.wait_ns = WAIT_NS < p->answer_ns ? WAIT_NS : p->answer_ns;
+    p->node.wait_max = p->n_workers > 1 ? p->n_workers / 2 : 1;
     p->node.mounts = gfsi_mounts_kernel;
     gfsi_keeper_init(&p->node.keeper, p->keeper_socket);
     p->node.labeler = c->labeler;

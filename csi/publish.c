@@ -372,7 +372,7 @@ int gfsi_node_publish(struct gfsi_node *node, const struct gfsi_request *request
                         .symlink =
                             request->attrs.method == GFSI_METHOD_SYMLINK ||
                             (request->attrs.method == GFSI_METHOD_DEFAULT && node->symlink_method)};
-    struct gfsi_hold target, mount;
+    struct gfsi_hold target;
     int rc = gfsi_hold_take(&node->holds, &target, request->path, deadline, err);
 
     if (rc < 0) {
@@ -382,14 +382,8 @@ int gfsi_node_publish(struct gfsi_node *node, const struct gfsi_request *request
     if (rc == 0) {
         rc = check_other_targets(&p, err);
     }
-    if (rc == 0) {
-        rc = gfsi_hold_take(&node->holds, &mount, p.volume.fluid_path, deadline, err);
-    }
-    if (rc == 0) {
-        if (!request->attrs.skip_ready_check) {
-            rc = gfsi_fuse_ensure(node, &p.volume, true, deadline, NULL, err);
-        }
-        gfsi_hold_drop(&node->holds, &mount);
+    if (rc == 0 && !request->attrs.skip_ready_check) {
+        rc = gfsi_fuse_ensure(node, &p.volume, true, deadline, NULL, err);
     }
     if (rc == 0) {
         rc = do_publish(&p, deadline, err);

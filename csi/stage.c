@@ -114,14 +114,9 @@ int gfsi_node_stage(struct gfsi_node *node, const struct gfsi_request *request, 
 {
     struct gfsi_volume volume;
     struct gfsi_use use;
-    struct gfsi_hold hold;
     bool made = false;
     int rc = check_staged(node, request, &volume, err);
 
-    if (rc < 0) {
-        return rc;
-    }
-    rc = gfsi_hold_take(&node->holds, &hold, volume.fluid_path, deadline, err);
     if (rc < 0) {
         return rc;
     }
@@ -138,7 +133,6 @@ int gfsi_node_stage(struct gfsi_node *node, const struct gfsi_request *request, 
     if (rc < 0 && (made || node->labeler != NULL)) {
         undo_stage(node, &volume, deadline);
     }
-    gfsi_hold_drop(&node->holds, &hold);
     return rc;
 }
 
@@ -187,7 +181,6 @@ int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request
                       struct gfs_err *err)
 {
     struct gfsi_volume volume;
-    struct gfsi_hold hold;
     bool last;
     int rc;
 
@@ -205,12 +198,7 @@ int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request
         }
     }
     if (last && is_to_clean(&volume)) {
-        rc = gfsi_hold_take(&node->holds, &hold, volume.fluid_path, deadline, err);
-        if (rc < 0) {
-            return rc;
-        }
         rc = gfsi_fuse_clean(node, &volume, deadline, err);
-        gfsi_hold_drop(&node->holds, &hold);
         if (rc < 0) {
             return rc;
         }

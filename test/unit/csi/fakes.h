@@ -317,6 +317,7 @@ class FakeNode : public ::testing::Test
         node.fuse_log_dir = "";
         node.launch_mode = GFS_CSI_LAUNCH_PROCESS;
         node.probe_ns = 5 * GFS_NS_PER_S;
+        node.wait_max = 4;
         node.wait_ns = 50 * GFS_NS_PER_MS;
         node.mounts = mounts.table();
         node.keeper = keeper.table();
