@@ -1,5 +1,4 @@
-// Nodes in one process over a loopback transport, each with a state machine that keeps a list of
-// strings in memory: after a restart everything has to come back from snapshot and log.
+// Nodes in one process over a loopback transport.
 #ifndef TEST_UNIT_RAFT_NODE_CLUSTER_H
 #define TEST_UNIT_RAFT_NODE_CLUSTER_H
 
@@ -8,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -20,67 +20,13 @@
 #include <string>
 #include <vector>
 
-#include <raft/node.h>
+#include "node_fsm.h"
 
 namespace raft_test
 {
 
 // Far beyond anything that should happen; a test that hangs ends here.
 constexpr std::chrono::seconds kPatience{90};
-
-class Cluster;
-
-class Fsm
-{
-  public:
-    explicit Fsm(Cluster *cluster) : cluster_(cluster)
-    {
-    }
-
-    raft_fsm vtable()
-    {
-        raft_fsm fsm = {};
-        fsm.arg = this;
-        fsm.apply = apply;
-        fsm.applied_index = applied_index;
-        fsm.snapshot_write = snapshot_write;
-        fsm.snapshot_restore = snapshot_restore;
-        return fsm;
-    }
-
-    std::vector<std::string> values()
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        return values_;
-    }
-
-    uint64_t applied()
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        return applied_;
-    }
-
-    int restores()
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        return restores_;
-    }
-
-  private:
-    static int apply(void *arg, const raft_node_entry *entries, size_t n, int64_t *out_results);
-    static uint64_t applied_index(void *arg)
-    {
-        return static_cast<Fsm *>(arg)->applied();
-    }
-    static int snapshot_write(void *arg, int fd, uint64_t *out_index);
-    static int snapshot_restore(void *arg, int fd, uint64_t index, uint64_t term);
-
-    Cluster *cluster_;
-    std::mutex mutex_;
-    std::vector<std::string> values_;
-    uint64_t applied_ = 0;
-    int restores_ = 0;
-};
 
 struct Result {
     int status = 0;
@@ -128,7 +74,7 @@ class Cluster
         auto member = std::make_unique<Member>();
         member->cluster = this;
         member->id = id;
-        member->fsm = std::make_unique<Fsm>(this);
+        member->fsm = std::make_unique<Fsm>([this] { Notify(); });
         std::string dir = DirOf(id);
 
         raft_node_opts opts = {};
@@ -373,6 +319,13 @@ class Cluster
         return Await(future).status;
     }
 
+    // Frames handed over so far; each one wakes WaitFor().
+    uint64_t frames()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return frames_;
+    }
+
     int fatals()
     {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -441,6 +394,9 @@ class Cluster
             }
             to = it->second.get();
             to->users++;
+            self->frames_++;
+            self->changes_++;
+            self->cv_.notify_all();
         }
         int err = raft_node_receive(to->node, frame.data(), frame.size());
         std::lock_guard<std::mutex> lock(self->mutex_);
@@ -478,76 +434,33 @@ class Cluster
     std::condition_variable cv_;
     uint64_t changes_ = 0;
     int fatals_ = 0;
+    uint64_t frames_ = 0;
     std::map<uint64_t, std::unique_ptr<Member>> nodes_;
     std::set<uint64_t> cut_;
 };
 
-inline int Fsm::apply(void *arg, const raft_node_entry *entries, size_t n, int64_t *out_results)
+inline std::string Value(int i)
 {
-    auto *self = static_cast<Fsm *>(arg);
-    {
-        std::lock_guard<std::mutex> lock(self->mutex_);
-        for (size_t i = 0; i < n; i++) {
-            EXPECT_GT(entries[i].index, self->applied_);
-            self->values_.emplace_back(static_cast<const char *>(entries[i].data), entries[i].len);
-            self->applied_ = entries[i].index;
-            out_results[i] = static_cast<int64_t>(self->values_.size());
-        }
-    }
-    self->cluster_->Notify();
-    return 0;
+    return "value-" + std::to_string(i);
 }
 
-// Image: count, then length and bytes of each value.
-inline int Fsm::snapshot_write(void *arg, int fd, uint64_t *out_index)
+// Every value at least once, in the order in which each first appears.
+inline void ExpectAll(const std::vector<std::string> &have, int n)
 {
-    auto *self = static_cast<Fsm *>(arg);
-    std::lock_guard<std::mutex> lock(self->mutex_);
-    std::string image;
-    auto put = [&](uint64_t v) { image.append(reinterpret_cast<const char *>(&v), sizeof v); };
-    put(self->values_.size());
-    for (const std::string &value : self->values_) {
-        put(value.size());
-        image += value;
+    std::set<std::string> set(have.begin(), have.end());
+    for (int i = 0; i < n; i++) {
+        EXPECT_EQ(1u, set.count(Value(i))) << Value(i);
     }
-    *out_index = self->applied_;
-    return write(fd, image.data(), image.size()) == static_cast<ssize_t>(image.size()) ? 0 : -1;
 }
 
-inline int Fsm::snapshot_restore(void *arg, int fd, uint64_t index, uint64_t)
+inline bool AllEqual(Cluster *c, const std::vector<uint64_t> &ids, size_t at_least)
 {
-    auto *self = static_cast<Fsm *>(arg);
-    {
-        std::lock_guard<std::mutex> lock(self->mutex_);
-        auto get = [&](void *to, size_t len) {
-            return read(fd, to, len) == static_cast<ssize_t>(len);
-        };
-        uint64_t n;
-        if (!get(&n, sizeof n)) {
-            return -1;
-        }
-        std::vector<std::string> values;
-        for (uint64_t i = 0; i < n; i++) {
-            uint64_t len;
-            if (!get(&len, sizeof len)) {
-                return -1;
-            }
-            std::string value(len, '\0');
-            if (!get(value.data(), len)) {
-                return -1;
-            }
-            values.push_back(value);
-        }
-        char extra;
-        if (read(fd, &extra, 1) != 0) {
-            return -1; // the file has to end with the image
-        }
-        self->values_ = std::move(values);
-        self->applied_ = index;
-        self->restores_++;
-    }
-    self->cluster_->Notify();
-    return 0;
+    return c->WaitFor([&] {
+        auto first = c->FsmOf(ids[0])->values();
+        return first.size() >= at_least && std::all_of(ids.begin(), ids.end(), [&](uint64_t id) {
+                   return c->FsmOf(id)->values() == first;
+               });
+    });
 }
 
 } // namespace raft_test
