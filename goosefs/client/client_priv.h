@@ -98,9 +98,13 @@ int gfsi_conn_take(struct gfs_client *client, struct gfsi_worker *worker, int64_
 /* Gives it back; `usable`: no answer is outstanding on it. */
 void gfsi_conn_give(struct gfsi_worker *worker, struct gfsi_conn *conn, bool usable);
 void gfsi_conn_drop_idle(struct gfsi_worker *worker);
+/* Whether the worker answers at all, on a connection of its own. */
+int gfsi_worker_ping(struct gfs_client *client, struct gfsi_worker *worker, int64_t deadline);
 /* All bytes or an error; GFS_EUNAVAIL when the peer has gone, GFS_ETIMEOUT, GFS_ECANCELLED. */
 int gfsi_conn_send(struct gfs_client *client, struct gfsi_conn *conn, const void *data, size_t len,
                    int64_t deadline, struct gfs_err *err);
+int gfsi_conn_readable(struct gfs_client *client, struct gfsi_conn *conn, int64_t deadline,
+                       struct gfs_err *err);
 int gfsi_conn_recv(struct gfs_client *client, struct gfsi_conn *conn, void *data, size_t len,
                    int64_t deadline, struct gfs_err *err);
 

@@ -159,6 +159,23 @@ static void unreserve(struct gfsi_worker *worker)
     pthread_cond_signal(&worker->changed);
 }
 
+int gfsi_worker_ping(struct gfs_client *client, struct gfsi_worker *worker, int64_t deadline)
+{
+    struct gfsi_conn conn = {.fd = -1};
+    int rc = conn_open(client, worker, deadline, &conn.fd, NULL);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct gfs_data_header ping = {.magic = GFS_DATA_MAGIC, .type = GFS_DATA_PING, .id = 1};
+    struct gfs_data_header pong;
+    rc = gfsi_conn_send(client, &conn, &ping, sizeof(ping), deadline, NULL);
+    if (rc == 0) {
+        rc = gfsi_conn_recv(client, &conn, &pong, sizeof(pong), deadline, NULL);
+    }
+    (void)close(conn.fd);
+    return rc == 0 && pong.magic != GFS_DATA_MAGIC ? GFS_EPROTO : rc;
+}
+
 int gfsi_conn_take(struct gfs_client *client, struct gfsi_worker *worker, int64_t deadline,
                    struct gfsi_conn **out, bool *out_reused, struct gfs_err *err)
 {
@@ -232,6 +249,12 @@ int gfsi_conn_send(struct gfs_client *client, struct gfsi_conn *conn, const void
         }
     }
     return 0;
+}
+
+int gfsi_conn_readable(struct gfs_client *client, struct gfsi_conn *conn, int64_t deadline,
+                       struct gfs_err *err)
+{
+    return wait_fd(client, conn->fd, POLLIN, deadline, err);
 }
 
 int gfsi_conn_recv(struct gfs_client *client, struct gfsi_conn *conn, void *data, size_t len,

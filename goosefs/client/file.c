@@ -11,7 +11,8 @@
 
 #define CANDIDATES_MAX 8
 #define SUSPECT_NS     (1 * GFS_NS_PER_S)
-#define DATA_TRIES     3 /* a worker may have to fetch from a slow origin: 3 times a master's time */
+#define HUNG_NS        (30 * GFS_NS_PER_S) /* finding out again would cost seconds again */
+#define PATIENCE       6 /* times try_ns, with a worker that lives: its origin may be slow */
 
 int gfs_client_file_open(struct gfs_client *client, const Goosefs__V1__FileInfo *info,
                          struct gfs_client_file **out, struct gfs_err *err)
@@ -82,7 +83,7 @@ static void note(struct gfsi_worker *worker, int code)
     if (code == 0) {
         worker->suspect_until = 0;
     } else if (code == GFS_EUNAVAIL || code == GFS_ETIMEOUT || code == GFS_EPROTO) {
-        worker->suspect_until = gfs_clock_mono() + SUSPECT_NS;
+        worker->suspect_until = gfs_clock_mono() + (code == GFS_ETIMEOUT ? HUNG_NS : SUSPECT_NS);
     }
 }
 
@@ -121,7 +122,7 @@ static int ask_in_turn(struct gfs_client_file *file, const struct gfsi_workers *
     *out_stays = true;
     for (size_t i = 0; i < n_order; i++) {
         struct gfs_err one = GFS_ERR_INIT;
-        rc = gfsi_request(file, order[i], type, chunks, n, DATA_TRIES * file->client->try_ns,
+        rc = gfsi_request(file, order[i], type, chunks, n, PATIENCE * file->client->try_ns,
                           deadline, &one);
         note(order[i], rc);
         if (rc == 0) {

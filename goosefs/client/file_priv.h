@@ -28,10 +28,12 @@ struct gfsi_chunk {
 #define GFSI_CHUNKS_MAX 16 /* in one pipeline: bounds what waits in sockets */
 
 /* Sends all chunks that are not done on one connection to `worker` and reads the answers. Returns 0
- * when all are done; else the worst answer, with the chunks that succeeded marked. `try_ns`:
- * without an answer for so long the worker counts as hung. */
+ * when all are done; else the worst answer, with the chunks that succeeded marked.
+ *
+ * A worker may be slow because its origin is: while it is silent it is pinged every 2 s, and it
+ * counts as hung (GFS_ETIMEOUT) when it does not answer that, or nothing came for `patience` ns. */
 int gfsi_request(const struct gfs_client_file *file, struct gfsi_worker *worker,
-                 enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t try_ns,
+                 enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t patience,
                  int64_t deadline, struct gfs_err *err);
 
 #endif

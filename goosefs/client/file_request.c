@@ -7,7 +7,8 @@
 #include <gfs/base/buf.h>
 #include <gfs/base/clock.h>
 
-#define TEXT_MAX 16384
+#define TEXT_MAX   16384
+#define SILENCE_NS (2 * GFS_NS_PER_S) /* before a ping, and until its answer; at most try_ns */
 
 /* Little endian on the wire; every machine this runs on is, so the structures go out as they are.
  */
@@ -73,13 +74,42 @@ static int read_failure(struct gfs_client *client, struct gfsi_conn *conn,
     return gfs_err_set(err, code, "%s", text[0] != '\0' ? text : gfs_err_string(code));
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Waits for the next header as long as the worker is alive. */
+static int wait_header(struct gfs_client *client, struct gfsi_worker *worker,
+                       struct gfsi_conn *conn, struct gfs_data_header *header, int64_t deadline,
+                       struct gfs_err *err)
+{
+    const int64_t silence = earlier(SILENCE_NS, client->try_ns);
+    for (;;) {
+        int rc =
+            gfsi_conn_readable(client, conn, earlier(deadline, gfs_clock_mono() + silence), err);
+        if (rc == 0) {
+            return gfsi_conn_recv(client, conn, header, sizeof(*header), deadline, err);
+        }
+        if (rc != GFS_ETIMEOUT || gfs_clock_mono() >= deadline) {
+            return rc;
+        }
+        rc = gfsi_worker_ping(client, worker, earlier(deadline, gfs_clock_mono() + silence));
+        if (rc < 0) {
+            return gfs_err_set(err, rc == GFS_ECANCELLED ? rc : GFS_ETIMEOUT,
+                               "the worker answers nothing, not even a ping");
+        }
+    }
+}
+
 /* One answer. *out_broken: the connection is of no further use. */
-static int read_answer(struct gfs_client *client, struct gfsi_conn *conn, enum gfs_data_type type,
-                       struct gfsi_chunk *chunks, size_t n, uint64_t first_id, int64_t deadline,
-                       int *out_broken, struct gfs_err *err)
+static int read_answer(struct gfs_client *client, struct gfsi_worker *worker,
+                       struct gfsi_conn *conn, enum gfs_data_type type, struct gfsi_chunk *chunks,
+                       size_t n, uint64_t first_id, int64_t deadline, int *out_broken,
+                       struct gfs_err *err)
 {
     struct gfs_data_header header;
-    int rc = gfsi_conn_recv(client, conn, &header, sizeof(header), deadline, err);
+    int rc = wait_header(client, worker, conn, &header, deadline, err);
     if (rc < 0) {
         *out_broken = rc;
         return rc;
@@ -110,9 +140,10 @@ static int read_answer(struct gfs_client *client, struct gfsi_conn *conn, enum g
 }
 
 /* One exchange on one connection. */
-static int exchange(const struct gfs_client_file *file, struct gfsi_conn *conn,
-                    enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t try_ns,
-                    int64_t deadline, int *out_broken, struct gfs_err *err)
+static int exchange(const struct gfs_client_file *file, struct gfsi_worker *worker,
+                    struct gfsi_conn *conn, enum gfs_data_type type, struct gfsi_chunk *chunks,
+                    size_t n, int64_t patience, int64_t deadline, int *out_broken,
+                    struct gfs_err *err)
 {
     const uint64_t first_id = conn->next_id;
     conn->next_id += n;
@@ -120,8 +151,7 @@ static int exchange(const struct gfs_client_file *file, struct gfsi_conn *conn,
     for (size_t i = 0; i < n; i++) {
         outstanding += chunks[i].done ? 0 : 1;
     }
-    int64_t limit = gfs_clock_mono() + try_ns;
-    limit = limit < deadline ? limit : deadline;
+    int64_t limit = earlier(deadline, gfs_clock_mono() + patience);
     int worst = send_requests(file, conn, type, chunks, n, first_id, limit, err);
     if (worst < 0) {
         *out_broken = worst;
@@ -130,10 +160,9 @@ static int exchange(const struct gfs_client_file *file, struct gfsi_conn *conn,
 
     for (; outstanding > 0; outstanding--) {
         struct gfs_err one = GFS_ERR_INIT;
-        limit = gfs_clock_mono() + try_ns;
-        limit = limit < deadline ? limit : deadline;
-        const int rc =
-            read_answer(file->client, conn, type, chunks, n, first_id, limit, out_broken, &one);
+        limit = earlier(deadline, gfs_clock_mono() + patience);
+        const int rc = read_answer(file->client, worker, conn, type, chunks, n, first_id, limit,
+                                   out_broken, &one);
         /* An error that stays is worth more to the caller than one that may pass. */
         if (rc < 0 && (worst == 0 || (gfs_err_retryable(worst) && !gfs_err_retryable(rc)))) {
             worst = gfs_err_set(err, rc, "%s", one.text);
@@ -146,7 +175,7 @@ static int exchange(const struct gfs_client_file *file, struct gfsi_conn *conn,
 }
 
 int gfsi_request(const struct gfs_client_file *file, struct gfsi_worker *worker,
-                 enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t try_ns,
+                 enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n, int64_t patience,
                  int64_t deadline, struct gfs_err *err)
 {
     for (;;) {
@@ -157,7 +186,7 @@ int gfsi_request(const struct gfs_client_file *file, struct gfsi_worker *worker,
             return rc;
         }
         int broken = 0;
-        rc = exchange(file, conn, type, chunks, n, try_ns, deadline, &broken, err);
+        rc = exchange(file, worker, conn, type, chunks, n, patience, deadline, &broken, err);
         gfsi_conn_give(worker, conn, broken == 0);
 
         /* A connection that idled may have been closed by a worker that restarted meanwhile: that

@@ -377,8 +377,18 @@ void FakeWorker::Serve(int fd)
             }
         }
         gfs_data_header header;
-        gfs_data_target target;
-        if (!ReadAll(fd, &header, sizeof(header)) || !ReadAll(fd, &target, sizeof(target))) {
+        gfs_data_target target = {};
+        if (!ReadAll(fd, &header, sizeof(header))) {
+            return;
+        }
+        if (header.type == GFS_DATA_PING) {
+            pings++;
+            if (!hang && !WriteAll(fd, &header, sizeof(header))) {
+                return;
+            }
+            continue;
+        }
+        if (!ReadAll(fd, &target, sizeof(target))) {
             return;
         }
         EXPECT_EQ(header.magic, GFS_DATA_MAGIC);
@@ -395,6 +405,9 @@ void FakeWorker::Serve(int fd)
         }
         if (hang) {
             continue;
+        }
+        while (slow && pings < 2) {
+            std::this_thread::yield();
         }
         if (reverse) {
             waiting.emplace_back(header, target);

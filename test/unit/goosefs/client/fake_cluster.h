@@ -129,6 +129,8 @@ class FakeWorker
     std::atomic<bool> garbage{false}; // answer something that is no frame
     std::atomic<bool> cut{false};     // close in the middle of an answer
     std::atomic<bool> reverse{false}; // answer a pipeline backwards
+    std::atomic<bool> slow{false};    // answers pings at once and requests after the second ping
+    std::atomic<int> pings{0};
     std::atomic<int> requests{0};
     std::atomic<int> connections{0};
     std::atomic<uint64_t> loaded{0};

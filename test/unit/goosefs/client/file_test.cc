@@ -243,12 +243,26 @@ TEST_F(FileTest, WithoutWorkersFailsAtTheDeadline)
     EXPECT_NE(std::string(err_.text).find("worker"), std::string::npos);
 }
 
-TEST_F(FileTest, AHungWorkerCostsOneTryOnly)
+TEST_F(FileTest, AHungWorkerIsLeftAfterItsPing)
 {
     Open();
     Owner(0)->hang = true;
     ASSERT_EQ(Read(10, 0), 10) << err_.text;
     ExpectBytes(10, 0);
+    EXPECT_EQ(Owner(0)->pings, 1);
+
+    // And is asked last for a while: nobody waits for it again.
+    ASSERT_EQ(Read(10, 0), 10) << err_.text;
+    EXPECT_EQ(Owner(0)->requests, 1);
+}
+
+TEST_F(FileTest, ASlowWorkerThatLivesIsWaitedFor)
+{
+    Open();
+    Owner(0)->slow = true;
+    ASSERT_EQ(Read(10, 0), 10) << err_.text;
+    EXPECT_EQ(Owner(0)->requests, 1);
+    EXPECT_EQ(Owner(0, 1)->requests, 0);
 }
 
 TEST_F(FileTest, CloseEndsAReadThatWaits)
