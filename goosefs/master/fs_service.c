@@ -210,18 +210,24 @@ static int run_list_mounts(struct gfsi_request *r, struct gfs_err *err)
 
 /* ---- table ---------------------------------------------------------------------------------- */
 
-#define READ(name, run)                                                                            \
+#define READ(name, run, heavy)                                                                     \
     static void on_##name(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)  \
     {                                                                                              \
-        gfsi_request_start(user, call, request, run);                                              \
+        gfsi_request_start(user, call, request, run, heavy);                                       \
     }
 
-READ(get_status, run_get_status)
-READ(lookup, run_lookup)
-READ(list_status, gfsi_run_list_status)
-READ(count, gfsi_run_count)
-READ(load_metadata, gfsi_run_load_metadata)
-READ(list_mounts, run_list_mounts)
+READ(get_status, run_get_status, false)
+READ(lookup, run_lookup, false)
+READ(count, gfsi_run_count, true)
+READ(load_metadata, gfsi_run_load_metadata, true)
+READ(list_mounts, run_list_mounts, false)
+
+static void on_list_status(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
+{
+    const Goosefs__V1__ListStatusRequest *q = (const Goosefs__V1__ListStatusRequest *)request;
+
+    gfsi_request_start(user, call, request, gfsi_run_list_status, q->recursive);
+}
 
 int gfsi_fs_service_add(struct gfs_master *m, struct gfs_err *err)
 {

@@ -49,11 +49,16 @@ static void end(struct gfsi_request *r, int code, const struct gfs_err *err)
 
 static void run_task(void *arg);
 
+static int submit(struct gfsi_request *r)
+{
+    return gfsi_pool_submit(r->heavy ? r->m->ufs_pool : r->m->pool, run_task, r);
+}
+
 static void loaded(void *arg, int rc, const struct gfs_err *err)
 {
     struct gfsi_request *r = arg;
 
-    rc = rc != 0 ? rc : gfsi_pool_submit(r->m->pool, run_task, r);
+    rc = rc != 0 ? rc : submit(r);
     if (rc == GFS_EUNKNOWN) {
         rc = GFS_ENOTLEADER; /* whether the listing was recorded is of no matter to a reader */
     }
@@ -130,7 +135,7 @@ static void on_barrier(void *arg, int status, uint64_t read_index)
         rc = gfs_err_set(&err, status == RAFT_NODE_BUSY ? GFS_EBUSY : GFS_EUNAVAIL,
                          "the masters have no leader at the moment, retry");
     } else {
-        rc = gfsi_pool_submit(r->m->pool, run_task, r);
+        rc = submit(r);
     }
 
     if (rc != 0) {
@@ -139,7 +144,7 @@ static void on_barrier(void *arg, int status, uint64_t read_index)
 }
 
 void gfsi_request_start(struct gfs_master *m, struct gfs_rpc_call *call,
-                        const ProtobufCMessage *message, gfsi_run run)
+                        const ProtobufCMessage *message, gfsi_run run, bool heavy)
 {
     struct gfsi_request *r;
 
@@ -158,6 +163,7 @@ void gfsi_request_start(struct gfs_master *m, struct gfs_rpc_call *call,
     r->call = call;
     r->message = message;
     r->run = run;
+    r->heavy = heavy;
     r->fresh_after_ms = gfsi_fresh_after(m, false, 0);
     gfs_metric_add(m->count.reads_waiting, 1);
     raft_node_read(m->node, on_barrier, r);

@@ -14,7 +14,7 @@ enum {
     GFSI_RUN_TREE = 2, /* load the subtree r->load, then run again with r->tree_loaded */
 };
 
-/* On a thread of the pool, behind the barrier. May be called several times. */
+/* On a thread of a pool, behind the barrier. May be called several times. */
 typedef int (*gfsi_run)(struct gfsi_request *r, struct gfs_err *err);
 
 struct gfsi_request {
@@ -22,6 +22,7 @@ struct gfsi_request {
     struct gfs_rpc_call *call;
     const ProtobufCMessage *message;
     gfsi_run run;
+    bool heavy; /* walks whole subtrees: not on the threads that answer look-ups */
     uint64_t load;
     unsigned loads;       /* done so far; bounded */
     uint64_t revalidated; /* inode that was fetched again for this request */
@@ -32,7 +33,7 @@ struct gfsi_request {
 
 /* Takes the call over. */
 void gfsi_request_start(struct gfs_master *m, struct gfs_rpc_call *call,
-                        const ProtobufCMessage *message, gfsi_run run);
+                        const ProtobufCMessage *message, gfsi_run run, bool heavy);
 
 /* Fails a call the way all services do: NOTLEADER names the leader in the trailer, or becomes
  * UNAVAIL while there is none. */

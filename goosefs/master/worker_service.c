@@ -233,7 +233,7 @@ static int run_free(struct gfsi_request *r, struct gfs_err *err)
 
 static void on_free(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
 {
-    gfsi_request_start(user, call, request, run_free);
+    gfsi_request_start(user, call, request, run_free, true);
 }
 
 int gfsi_worker_service_add(struct gfs_master *m, struct gfs_err *err)
