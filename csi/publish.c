@@ -147,7 +147,8 @@ static int settle_target(struct publish *p, const struct gfs_mounttable *table, 
         return 0;
     }
     if (!p->symlink && shows_volume(p, fuse, at)) {
-        if (is_read_only_mount(at) == p->request->read_only) {
+        /* A copy of a read-only mount is read-only whatever was asked for. */
+        if (is_read_only_mount(at) == (p->request->read_only || is_read_only_mount(fuse))) {
             return 1;
         }
         return gfs_err_set(err, GFS_EEXIST, "the volume is published here %s",
