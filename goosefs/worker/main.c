@@ -1,4 +1,5 @@
 /* goosefs-worker: options, signals, exit codes. */
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -78,6 +79,11 @@ int main(int argc, char **argv)
     (void)sigaddset(&signals, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+
+    /* Blocks of megabytes come and go on many threads: give them back to the system at once, and
+     * keep one heap for two dozen threads small. */
+    (void)mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+    (void)mallopt(M_ARENA_MAX, 4);
     gfs_rpc_init();
     rc = serve(&config, hosts, &signals);
     gfs_rpc_shutdown();
