@@ -143,7 +143,7 @@ class FakeWorker
     bool Answer(int fd, const gfs_data_header &request, const gfs_data_target &target);
 
     uint64_t id_;
-    uint16_t port_ = 0;
+    std::atomic<uint16_t> port_{0};
     int listener_ = -1;
     std::thread acceptor_;
     std::mutex mutex_;
