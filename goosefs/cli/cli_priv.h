@@ -81,7 +81,7 @@ int gfsi_run_completion(struct gfsi_cli *cli);
 
 /* config.c */
 int gfsi_config_load(struct gfsi_cli *cli);
-const char *gfsi_config_get(void *cli, const char *key); /* NULL when unset */
+const char *gfsi_config_get(void *arg, const char *key); /* NULL when unset */
 int gfsi_run_get_conf(struct gfsi_cli *cli);
 int gfsi_run_version(struct gfsi_cli *cli);
 

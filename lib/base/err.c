@@ -33,7 +33,8 @@ static const struct row *find(int code)
     return find(GFS_EINTERNAL);
 }
 
-static void append(struct gfs_err *err, size_t at, const char *fmt, va_list ap)
+__attribute__((format(printf, 3, 0))) static void append(struct gfs_err *err, size_t at,
+                                                         const char *fmt, va_list ap)
 {
     if (at < sizeof err->text) {
         (void)vsnprintf(err->text + at, sizeof err->text - at, fmt, ap);

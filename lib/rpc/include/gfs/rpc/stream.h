@@ -87,7 +87,7 @@ struct gfs_rpc_stream_server {
 
 /* Before start. `callbacks` is copied, `user` borrowed until stop has returned. At most
  * `max_streams` (0: 64) at a time, more are refused with RESOURCE_EXHAUSTED. */
-int gfs_rpc_server_add_stream(struct gfs_rpc_server *server, const char *method,
+int gfs_rpc_server_add_stream(struct gfs_rpc_server *server, const char *path,
                               const struct gfs_rpc_stream_opts *opts,
                               const struct gfs_rpc_stream_server *callbacks, unsigned max_streams,
                               void *user, struct gfs_err *err);
