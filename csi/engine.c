@@ -110,6 +110,7 @@ static void volume_drop(struct gfsi_engine *e, struct volume *v)
     struct volume **link = &e->volumes;
 
     while (*link != v) {
+        GFS_ASSERT(*link != NULL);
         link = &(*link)->next;
     }
     *link = v->next;
@@ -342,6 +343,7 @@ int gfsi_engine_submit(struct gfsi_engine *e, struct gfsi_request *request, int6
     if (rc < 0) {
         return rc;
     }
+    GFS_ASSERT(op != NULL);
     if (op->n_waiters >= GFSI_ENGINE_WAITERS_MAX) {
         return gfs_err_set(err, GFS_EBUSY, "%d calls wait for this operation",
                            GFSI_ENGINE_WAITERS_MAX);

@@ -9,9 +9,10 @@
 
 static void get_plugin_info(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
 {
-    Csi__V1__GetPluginInfoResponse response = CSI__V1__GET_PLUGIN_INFO_RESPONSE__INIT;
+    Csi__V1__GetPluginInfoResponse response;
     char name[] = GFS_CSI_DRIVER_NAME;
 
+    csi__v1__get_plugin_info_response__init(&response);
     (void)request;
     (void)user;
     response.name = name;
@@ -22,9 +23,9 @@ static void get_plugin_info(struct gfs_rpc_call *call, const ProtobufCMessage *r
 /* A node plugin has none: there is no controller service to look for. */
 static void get_capabilities(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
 {
-    Csi__V1__GetPluginCapabilitiesResponse response =
-        CSI__V1__GET_PLUGIN_CAPABILITIES_RESPONSE__INIT;
+    Csi__V1__GetPluginCapabilitiesResponse response;
 
+    csi__v1__get_plugin_capabilities_response__init(&response);
     (void)request;
     (void)user;
     gfs_rpc_reply(call, &response.base);
@@ -32,11 +33,13 @@ static void get_capabilities(struct gfs_rpc_call *call, const ProtobufCMessage *
 
 static void probe(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
 {
-    Csi__V1__ProbeResponse response = CSI__V1__PROBE_RESPONSE__INIT;
-    Csi__V1__BoolValue ready = CSI__V1__BOOL_VALUE__INIT;
+    Csi__V1__ProbeResponse response;
+    Csi__V1__BoolValue ready;
     struct gfs_err err = GFS_ERR_INIT;
     int rc = gfs_csi_plugin_health(user, &err);
 
+    csi__v1__probe_response__init(&response);
+    csi__v1__bool_value__init(&ready);
     (void)request;
     if (rc < 0) {
         gfs_rpc_fail_err(call, rc, &err);
@@ -65,12 +68,13 @@ int gfsi_identity_add(struct gfs_csi_plugin *plugin, struct gfs_err *err)
 static void get_info(struct gfs_rpc_call *call, const ProtobufCMessage *request, void *user)
 {
     const struct gfs_csi_plugin *plugin = user;
-    Pluginregistration__PluginInfo response = PLUGINREGISTRATION__PLUGIN_INFO__INIT;
+    Pluginregistration__PluginInfo response;
     char type[] = "CSIPlugin";
     char name[] = GFS_CSI_DRIVER_NAME;
     char version[] = "1.0.0";
     char *versions[] = {version};
 
+    pluginregistration__plugin_info__init(&response);
     (void)request;
     response.type = type;
     response.name = name;
@@ -84,9 +88,9 @@ static void notify_status(struct gfs_rpc_call *call, const ProtobufCMessage *req
 {
     const Pluginregistration__RegistrationStatus *status =
         (const Pluginregistration__RegistrationStatus *)request;
-    Pluginregistration__RegistrationStatusResponse response =
-        PLUGINREGISTRATION__REGISTRATION_STATUS_RESPONSE__INIT;
+    Pluginregistration__RegistrationStatusResponse response;
 
+    pluginregistration__registration_status_response__init(&response);
     (void)user;
     if (status->plugin_registered) {
         gfs_info("csi", "registered with kubelet", "driver=" GFS_CSI_DRIVER_NAME);

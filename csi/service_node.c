@@ -30,11 +30,15 @@ struct pending_call {
 
 static void reply_empty(struct gfs_rpc_call *call, enum gfsi_kind kind)
 {
-    Csi__V1__NodeStageVolumeResponse stage = CSI__V1__NODE_STAGE_VOLUME_RESPONSE__INIT;
-    Csi__V1__NodeUnstageVolumeResponse unstage = CSI__V1__NODE_UNSTAGE_VOLUME_RESPONSE__INIT;
-    Csi__V1__NodePublishVolumeResponse publish = CSI__V1__NODE_PUBLISH_VOLUME_RESPONSE__INIT;
-    Csi__V1__NodeUnpublishVolumeResponse unpublish = CSI__V1__NODE_UNPUBLISH_VOLUME_RESPONSE__INIT;
+    Csi__V1__NodeStageVolumeResponse stage;
+    Csi__V1__NodeUnstageVolumeResponse unstage;
+    Csi__V1__NodePublishVolumeResponse publish;
+    Csi__V1__NodeUnpublishVolumeResponse unpublish;
 
+    csi__v1__node_stage_volume_response__init(&stage);
+    csi__v1__node_unstage_volume_response__init(&unstage);
+    csi__v1__node_publish_volume_response__init(&publish);
+    csi__v1__node_unpublish_volume_response__init(&unpublish);
     switch (kind) {
     case GFSI_STAGE: gfs_rpc_reply(call, &stage.base); break;
     case GFSI_UNSTAGE: gfs_rpc_reply(call, &unstage.base); break;
@@ -188,14 +192,18 @@ static void stats_done(void *arg, int code, const struct gfsi_stats_result *resu
                        const struct gfs_err *err)
 {
     struct stats_call *s = arg;
-    Csi__V1__NodeGetVolumeStatsResponse response = CSI__V1__NODE_GET_VOLUME_STATS_RESPONSE__INIT;
-    Csi__V1__VolumeUsage bytes = CSI__V1__VOLUME_USAGE__INIT;
-    Csi__V1__VolumeUsage inodes = CSI__V1__VOLUME_USAGE__INIT;
+    Csi__V1__NodeGetVolumeStatsResponse response;
+    Csi__V1__VolumeUsage bytes;
+    Csi__V1__VolumeUsage inodes;
     Csi__V1__VolumeUsage *usage[] = {&bytes, &inodes};
-    Csi__V1__VolumeCondition condition = CSI__V1__VOLUME_CONDITION__INIT;
+    Csi__V1__VolumeCondition condition;
     char healthy[] = "the mount answers";
     char stale[] = "the mount does not answer; these are the last figures known";
 
+    csi__v1__node_get_volume_stats_response__init(&response);
+    csi__v1__volume_usage__init(&bytes);
+    csi__v1__volume_usage__init(&inodes);
+    csi__v1__volume_condition__init(&condition);
     if (code < 0) {
         gfs_rpc_fail_err(s->call, code, err);
         free(s);
@@ -254,11 +262,12 @@ static void get_capabilities(struct gfs_rpc_call *call, const ProtobufCMessage *
     };
     enum { N = sizeof(types) / sizeof(types[0]) };
     const struct gfs_csi_plugin *plugin = user;
-    Csi__V1__NodeGetCapabilitiesResponse response = CSI__V1__NODE_GET_CAPABILITIES_RESPONSE__INIT;
+    Csi__V1__NodeGetCapabilitiesResponse response;
     Csi__V1__NodeServiceCapability capabilities[N];
     Csi__V1__NodeServiceCapability__RPC rpcs[N];
     Csi__V1__NodeServiceCapability *list[N];
 
+    csi__v1__node_get_capabilities_response__init(&response);
     (void)message;
     for (size_t i = 0; i < N; i++) {
         csi__v1__node_service_capability__rpc__init(&rpcs[i]);
@@ -276,8 +285,9 @@ static void get_capabilities(struct gfs_rpc_call *call, const ProtobufCMessage *
 static void get_info(struct gfs_rpc_call *call, const ProtobufCMessage *message, void *user)
 {
     const struct gfs_csi_plugin *plugin = user;
-    Csi__V1__NodeGetInfoResponse response = CSI__V1__NODE_GET_INFO_RESPONSE__INIT;
+    Csi__V1__NodeGetInfoResponse response;
 
+    csi__v1__node_get_info_response__init(&response);
     (void)message;
     response.node_id = plugin->node_id;
     gfs_rpc_reply(call, &response.base);

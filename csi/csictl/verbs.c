@@ -46,8 +46,9 @@ PLAIN(registration_info, pluginregistration__registration__descriptor, "GetInfo"
 
 static int registration_notify(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
-    Pluginregistration__RegistrationStatus request = PLUGINREGISTRATION__REGISTRATION_STATUS__INIT;
+    Pluginregistration__RegistrationStatus request;
 
+    pluginregistration__registration_status__init(&request);
     request.plugin_registered = ctl->args->error == NULL;
     if (ctl->args->error != NULL) {
         request.error = ctl->args->error;
@@ -95,9 +96,10 @@ static void set(char **field, char *value)
 int ctl_node_stage(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
     struct ctl_args *args = ctl->args;
-    Csi__V1__NodeStageVolumeRequest request = CSI__V1__NODE_STAGE_VOLUME_REQUEST__INIT;
+    Csi__V1__NodeStageVolumeRequest request;
     struct capability capability;
 
+    csi__v1__node_stage_volume_request__init(&request);
     fill_capability(args, &capability);
     set(&request.volume_id, args->volume_id);
     set(&request.staging_target_path, args->staging_path);
@@ -117,8 +119,9 @@ int ctl_node_stage(struct ctl *ctl, json_t **out, struct gfs_err *err)
 
 int ctl_node_unstage(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
-    Csi__V1__NodeUnstageVolumeRequest request = CSI__V1__NODE_UNSTAGE_VOLUME_REQUEST__INIT;
+    Csi__V1__NodeUnstageVolumeRequest request;
 
+    csi__v1__node_unstage_volume_request__init(&request);
     set(&request.volume_id, ctl->args->volume_id);
     set(&request.staging_target_path, ctl->args->staging_path);
     return ctl_call(ctl, &csi__v1__node__descriptor, "NodeUnstageVolume", &request.base, out, err);
@@ -127,9 +130,10 @@ int ctl_node_unstage(struct ctl *ctl, json_t **out, struct gfs_err *err)
 int ctl_node_publish(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
     struct ctl_args *args = ctl->args;
-    Csi__V1__NodePublishVolumeRequest request = CSI__V1__NODE_PUBLISH_VOLUME_REQUEST__INIT;
+    Csi__V1__NodePublishVolumeRequest request;
     struct capability capability;
 
+    csi__v1__node_publish_volume_request__init(&request);
     fill_capability(args, &capability);
     set(&request.volume_id, args->volume_id);
     set(&request.staging_target_path, args->staging_path);
@@ -151,8 +155,9 @@ int ctl_node_publish(struct ctl *ctl, json_t **out, struct gfs_err *err)
 
 int ctl_node_unpublish(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
-    Csi__V1__NodeUnpublishVolumeRequest request = CSI__V1__NODE_UNPUBLISH_VOLUME_REQUEST__INIT;
+    Csi__V1__NodeUnpublishVolumeRequest request;
 
+    csi__v1__node_unpublish_volume_request__init(&request);
     set(&request.volume_id, ctl->args->volume_id);
     set(&request.target_path, ctl->args->target_path);
     return ctl_call(ctl, &csi__v1__node__descriptor, "NodeUnpublishVolume", &request.base, out,
@@ -161,8 +166,9 @@ int ctl_node_unpublish(struct ctl *ctl, json_t **out, struct gfs_err *err)
 
 static int node_stats(struct ctl *ctl, json_t **out, struct gfs_err *err)
 {
-    Csi__V1__NodeGetVolumeStatsRequest request = CSI__V1__NODE_GET_VOLUME_STATS_REQUEST__INIT;
+    Csi__V1__NodeGetVolumeStatsRequest request;
 
+    csi__v1__node_get_volume_stats_request__init(&request);
     set(&request.volume_id, ctl->args->volume_id);
     set(&request.volume_path, ctl->args->volume_path);
     set(&request.staging_target_path, ctl->args->staging_path);
