@@ -1,3 +1,5 @@
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,22 +33,39 @@ void gfsi_web_version_row(struct gfs_ufs_stat *stat)
                    stat->mtime_ms, stat->mtime_granularity_ms, stat->size);
 }
 
+/* Decimal digits up to `end`, which is passed. */
+static bool number(const char **p, char end, uint64_t *out)
+{
+    char *stop = NULL;
+
+    if (!isdigit((unsigned char)**p)) {
+        return false;
+    }
+    errno = 0;
+    *out = strtoull(*p, &stop, 10);
+    if (errno != 0 || *stop != end) {
+        return false;
+    }
+    *p = stop + (end != '\0');
+    return true;
+}
+
 /* "~<mtime>/<granularity>-<size>" as written above; anything else matches nothing. */
 static bool row_matches(const char *expected, const struct gfsi_web_answer *answer, uint64_t size)
 {
-    int64_t mtime = 0;
-    uint32_t granularity = 0;
+    const char *p = expected + 1;
+    uint64_t mtime = 0;
+    uint64_t granularity = 0;
     uint64_t row_size = 0;
-    int end = 0;
 
-    if (sscanf(expected, "~%" SCNd64 "/%" SCNu32 "-%" SCNu64 "%n", &mtime, &granularity, &row_size,
-               &end) != 3 ||
-        expected[end] != '\0' || granularity == 0) {
+    if (!number(&p, '/', &mtime) || !number(&p, '-', &granularity) ||
+        !number(&p, '\0', &row_size) || mtime > INT64_MAX || granularity == 0 ||
+        granularity > UINT32_MAX) {
         return false;
     }
     return row_size == size &&
            (answer->last_modified_ms == 0 ||
-            gfsi_row_time_matches(mtime, granularity, answer->last_modified_ms));
+            gfsi_row_time_matches((int64_t)mtime, (uint32_t)granularity, answer->last_modified_ms));
 }
 
 bool gfsi_web_version_matches(const char *expected, const struct gfsi_web_answer *answer,

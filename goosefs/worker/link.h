@@ -29,8 +29,9 @@ struct gfsi_link_config {
 int gfsi_link_start(const struct gfsi_link_config *config, struct gfsi_link **out,
                     struct gfs_err *err);
 
-/* Heartbeat now: something is asked for that the masters may know. Any thread. */
-void gfsi_link_poke(void *link);
+/* Heartbeat now (`arg` is the link): something is asked for that the masters may know. Any thread.
+ */
+void gfsi_link_poke(void *arg);
 
 /* How many masters answered their last heartbeat. */
 unsigned gfsi_link_masters_up(struct gfsi_link *link);

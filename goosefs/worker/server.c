@@ -18,120 +18,6 @@
 
 #define TICK_MS 1000
 
-/* ---- connections ---------------------------------------------------------------------------- */
-
-void gfsi_conn_unref(struct gfsi_conn *conn)
-{
-    struct gfsi_server *server = conn->server;
-
-    (void)pthread_mutex_lock(&server->mutex);
-
-    bool last = --conn->refs == 0;
-
-    (void)pthread_mutex_unlock(&server->mutex);
-    if (last) {
-        (void)close(conn->fd);
-        (void)pthread_mutex_destroy(&conn->mutex);
-        free(conn->in);
-        free(conn);
-    }
-}
-
-void gfsi_conn_interest(struct gfsi_conn *conn)
-{
-    struct epoll_event event = {.data.ptr = conn};
-
-    if (conn->dead) {
-        return;
-    }
-    event.events = (conn->paused ? 0U : (uint32_t)EPOLLIN) |
-                   (conn->want_write || conn->kick ? (uint32_t)EPOLLOUT : 0U);
-    (void)epoll_ctl(conn->server->epoll, EPOLL_CTL_MOD, conn->fd, &event);
-}
-
-void gfsi_conn_enqueue(struct gfsi_conn *conn)
-{
-    struct gfsi_server *server = conn->server;
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&server->mutex);
-
-    (void)guard;
-    conn->refs++;
-    if (server->queue_tail != NULL) {
-        server->queue_tail->queue_next = conn;
-    } else {
-        server->queue_head = conn;
-    }
-    server->queue_tail = conn;
-    (void)pthread_cond_signal(&server->queue_filled);
-}
-
-/* Loop thread: out of the loop, its unsent answers dropped (by the sender, when one is at work). */
-static void remove_conn(struct gfsi_conn *conn)
-{
-    struct gfsi_server *server = conn->server;
-    struct gfsi_response *drop = NULL;
-
-    (void)pthread_mutex_lock(&conn->mutex);
-    conn->dead = true;
-    (void)epoll_ctl(server->epoll, EPOLL_CTL_DEL, conn->fd, NULL);
-    (void)shutdown(conn->fd, SHUT_RDWR);
-    if (!conn->sending) {
-        drop = conn->ready_head;
-        conn->ready_head = NULL;
-        conn->ready_tail = NULL;
-    }
-    (void)pthread_mutex_unlock(&conn->mutex);
-    while (drop != NULL) {
-        struct gfsi_response *next = drop->next;
-
-        gfsi_response_free(drop);
-        drop = next;
-    }
-    (void)pthread_mutex_lock(&server->mutex);
-    if (conn->prev != NULL) {
-        conn->prev->next = conn->next;
-    } else {
-        server->conns = conn->next;
-    }
-    if (conn->next != NULL) {
-        conn->next->prev = conn->prev;
-    }
-    server->n_conns--;
-    gfs_metric_set(server->m_connections, server->n_conns);
-    (void)pthread_mutex_unlock(&server->mutex);
-    gfsi_conn_unref(conn);
-}
-
-static struct gfsi_conn *new_conn(struct gfsi_server *server, int fd, bool local)
-{
-    struct gfsi_conn *conn = calloc(1, sizeof(*conn));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
-
-    if (conn == NULL || (conn->in = malloc(GFSI_FRAME_MAX)) == NULL ||
-        epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) < 0) {
-        free(conn != NULL ? conn->in : NULL);
-        free(conn);
-        return NULL;
-    }
-    conn->server = server;
-    conn->fd = fd;
-    conn->local = local;
-    conn->refs = 1;
-    (void)pthread_mutex_init(&conn->mutex, NULL);
-
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&server->mutex);
-
-    (void)guard;
-    conn->next = server->conns;
-    if (server->conns != NULL) {
-        server->conns->prev = conn;
-    }
-    server->conns = conn;
-    server->n_conns++;
-    gfs_metric_set(server->m_connections, server->n_conns);
-    return conn;
-}
-
 /* ---- the loop ------------------------------------------------------------------------------- */
 
 /* One connection per event: the level-triggered listener comes again. */
@@ -158,7 +44,7 @@ static void accept_one(struct gfsi_server *server, int listener)
     if (listener == server->tcp) {
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
-    if (new_conn(server, fd, listener == server->unix_fd) != NULL) {
+    if (gfsi_conn_new(server, fd, listener == server->unix_fd) != NULL) {
         (void)GFS_TAKE_FD(fd);
     }
 }
@@ -224,7 +110,7 @@ static void on_conn_event(struct gfsi_conn *conn, uint32_t events)
             gfs_debug("worker", "connection breaks the data protocol", "error=%s",
                       gfs_err_name(rc));
         }
-        remove_conn(conn);
+        gfsi_conn_remove(conn);
     }
 }
 
@@ -251,7 +137,7 @@ static void tick(struct gfsi_server *server)
         if (stalled) {
             gfs_warn("worker", "client takes no bytes, cut off", "seconds=%lld",
                      (long long)((now - conn->progress) / GFS_NS_PER_S));
-            remove_conn(conn);
+            gfsi_conn_remove(conn);
         }
     }
 }
@@ -317,7 +203,7 @@ static void *loop_main(void *arg)
     }
     close_listeners(server);
     while (server->conns != NULL) {
-        remove_conn(server->conns);
+        gfsi_conn_remove(server->conns);
     }
     return NULL;
 }

@@ -110,7 +110,9 @@ struct gfsi_server {
     struct gfs_metric *m_seconds;
 };
 
-/* server.c */
+/* server_conn.c */
+struct gfsi_conn *gfsi_conn_new(struct gfsi_server *server, int fd, bool local); /* loop thread */
+void gfsi_conn_remove(struct gfsi_conn *conn);                                   /* loop thread */
 void gfsi_conn_unref(struct gfsi_conn *conn);
 void gfsi_conn_interest(struct gfsi_conn *conn); /* under conn->mutex: tells epoll */
 void gfsi_conn_enqueue(struct gfsi_conn *conn);  /* under conn->mutex, conn->sending just set */

@@ -1,6 +1,7 @@
 /* What a restart finds. Records whose file is there become extents again; files without a record,
  * and records without a file, go. When the machine was booted since, no order between index and
  * data can be relied on: every block is suspect until it matched its CRC. */
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -171,22 +172,38 @@ static int by_stamp(const void *a, const void *b)
     return ((*x)->space.stamp > (*y)->space.stamp) - ((*x)->space.stamp < (*y)->space.stamp);
 }
 
+/* "INODE-VERSION-NUMBER-SEQ" in hexadecimal, as gfsi_extent_path makes it. */
+static bool parse_name(const char *name, uint64_t out[4])
+{
+    const char *p = name;
+
+    for (int i = 0; i < 4; i++) {
+        char *end = NULL;
+
+        if (!isxdigit((unsigned char)*p)) {
+            return false;
+        }
+        out[i] = strtoull(p, &end, 16);
+        if (*end != (i < 3 ? '-' : '\0')) {
+            return false;
+        }
+        p = end + 1;
+    }
+    return out[2] <= UINT32_MAX;
+}
+
 static bool known(const struct boot *b, const char *name)
 {
-    uint64_t inode_id = 0;
-    uint64_t version_id = 0;
-    uint64_t seq = 0;
-    uint32_t number = 0;
+    uint64_t parts[4];
 
-    if (sscanf(name, "%" SCNx64 "-%" SCNx64 "-%" SCNx32 "-%" SCNx64, &inode_id, &version_id,
-               &number, &seq) != 4) {
+    if (!parse_name(name, parts)) {
         return false;
     }
 
-    struct gfsi_file *file = gfsi_file_find(b->store, inode_id, version_id);
-    struct gfsi_extent *extent = file != NULL ? gfsi_extent_find(file, number) : NULL;
+    struct gfsi_file *file = gfsi_file_find(b->store, parts[0], parts[1]);
+    struct gfsi_extent *extent = file != NULL ? gfsi_extent_find(file, (uint32_t)parts[2]) : NULL;
 
-    return extent != NULL && extent->seq == seq && extent->dir == b->dir;
+    return extent != NULL && extent->seq == parts[3] && extent->dir == b->dir;
 }
 
 /* Files nobody knows: of a fill that was not recorded, or whose record did not survive. */

@@ -240,7 +240,7 @@ void *gfsi_janitor_main(void *arg);
 void gfsi_store_flush(struct gfsi_store *store); /* with the mutex; drops and retakes it */
 
 /* store_boot.c; before threads start. */
-int gfsi_dir_load(struct gfsi_store *store, uint32_t dir, struct gfs_err *err);
+int gfsi_dir_load(struct gfsi_store *store, uint32_t number, struct gfs_err *err);
 
 /* store_fill.c: runs and frees a fill. With the mutex; drops and retakes it. */
 void gfsi_fill_run(struct gfsi_store *store, struct gfsi_fill *fill);

@@ -46,8 +46,10 @@ static int load_id(struct gfs_worker *w, struct gfs_err *err)
 
     gfs_buf_init(&text, 64);
     (void)snprintf(path, sizeof(path), "%s/%s/worker_id", tier->path, w->config.data_folder);
-    if (gfs_file_read(path, &text, NULL) == 0 &&
-        sscanf(gfs_buf_str(&text), "%16" SCNx64, &w->id) == 1 && w->id != 0) {
+    if (gfs_file_read(path, &text, NULL) == 0) {
+        w->id = strtoull(gfs_buf_str(&text), NULL, 16); /* 0 when it is no number: a new one */
+    }
+    if (w->id != 0) {
         return 0;
     }
     while (w->id == 0) {
