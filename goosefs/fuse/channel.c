@@ -13,10 +13,12 @@
 #include <gfs/base/log.h>
 
 /* Of the FUSE protocol (linux/fuse.h of later kernels than the build's headers may know). */
-#define FUSE_UNIQUE_RESENT (UINT64_C(1) << 63)
-#define FUSE_CODE_RESEND   7
-#define FUSE_FLAGS2_RESEND (UINT32_C(1) << 7) /* bit 39 of the INIT flags: kernel 6.9 */
-#define FUSE_FLAGS_EXT     (UINT32_C(1) << 30)
+#define REQUEST_MAX             4096 /* bytes of any request but those that write */
+#define FUSE_UNIQUE_RESENT      (UINT64_C(1) << 63)
+#define FUSE_CODE_RESEND        7
+#define FUSE_FLAGS2_RESEND      (UINT32_C(1) << 7) /* bit 39 of the INIT flags: kernel 6.9 */
+#define FUSE_FLAGS2_PASSTHROUGH (UINT32_C(1) << 5) /* bit 37: kernel 6.9 */
+#define FUSE_FLAGS_EXT          (UINT32_C(1) << 30)
 
 struct in_header {
     uint32_t len;
@@ -30,6 +32,16 @@ struct in_header {
 struct init_in {
     struct in_header header;
     uint32_t major, minor, max_readahead, flags, flags2;
+};
+
+/* The reply's fields up to those that matter here. */
+struct init_out {
+    uint32_t header[4]; /* struct out_header */
+    uint32_t major, minor, max_readahead, flags;
+    uint16_t max_background, congestion_threshold;
+    uint32_t max_write, time_gran;
+    uint16_t max_pages, map_alignment;
+    uint32_t flags2;
 };
 
 struct out_header {
@@ -58,11 +70,53 @@ static bool kernel_resends(const struct gfs_session *state)
     return (init.flags & FUSE_FLAGS_EXT) != 0 && (init.flags2 & FUSE_FLAGS2_RESEND) != 0;
 }
 
+bool gfsi_channel_has_passthrough(const struct gfs_fuse *fuse, bool fallback)
+{
+    struct init_out reply = {.flags2 = 0};
+
+    if (fuse->state == NULL || !fuse->swallow) {
+        return fallback;
+    }
+    memcpy(&reply, fuse->state->init_reply,
+           fuse->state->init_reply_len < sizeof(reply) ? fuse->state->init_reply_len
+                                                       : sizeof(reply));
+    return (reply.flags & FUSE_FLAGS_EXT) != 0 && (reply.flags2 & FUSE_FLAGS2_PASSTHROUGH) != 0;
+}
+
 static struct gfs_session_slot *own_slot(const struct gfs_fuse *fuse)
 {
     const struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
 
     return fuse->use_slots && w != NULL ? &fuse->state->slots[w->index] : NULL;
+}
+
+/* Has the pages that a request is copied to present and writable. A process that is killed while
+ * the kernel copies a request to it does not fault pages in any more: the copy fails, and the
+ * kernel ends the request with EIO instead of keeping it for the successor. Requests of a read-only
+ * mount are smaller than a page, so two pages are all. Locking keeps them while the thread waits
+ * for a request, perhaps for hours; where the limit does not allow it they are at least there now.
+ */
+static void make_present(void *buf, size_t size)
+{
+    struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
+    volatile char *bytes = buf;
+    size_t last = size < REQUEST_MAX ? size - 1 : REQUEST_MAX - 1;
+
+    /* A thread's buffer is the same for all its life. */
+    if (w != NULL && w->locked != buf) {
+        (void)mlock(buf, last + 1);
+        w->locked = buf;
+    }
+    bytes[0] = 0;
+    bytes[last] = 0;
+}
+
+static void make_slot_present(struct gfs_session_slot *slot)
+{
+    volatile unsigned char *bytes = slot->data;
+
+    bytes[0] = 0;
+    bytes[sizeof(slot->data) - 1] = 0;
 }
 
 /* Slot first, rest behind: the kernel copies the request into the memfd itself, so there is no
@@ -76,11 +130,21 @@ static ssize_t read_recorded(int fd, struct gfs_session_slot *slot, char *buf, s
     ssize_t n;
 
     memset(slot->data, 0, sizeof(uint32_t));
+    make_slot_present(slot);
     n = readv(fd, iov, 2);
     if (n > 0) {
         memcpy(buf, slot->data, (size_t)n < sizeof(slot->data) ? (size_t)n : sizeof(slot->data));
     }
     return n;
+}
+
+static void note_again(bool again)
+{
+    struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
+
+    if (w != NULL) {
+        w->again = again;
+    }
 }
 
 static ssize_t channel_read(int fd, void *buf, size_t size, void *userdata)
@@ -99,10 +163,12 @@ static ssize_t channel_read(int fd, void *buf, size_t size, void *userdata)
         memcpy(buf, state->init_request, state->init_len);
         return (ssize_t)state->init_len;
     }
+    make_present(buf, size);
     n = slot != NULL && size > sizeof(slot->data) ? read_recorded(fd, slot, buf, size)
                                                   : read(fd, buf, size);
     if (n >= (ssize_t)sizeof(struct in_header)) {
         __atomic_add_fetch(&state->taken, 1, __ATOMIC_RELAXED);
+        note_again((load_header(buf).unique & FUSE_UNIQUE_RESENT) != 0);
         if ((load_header(buf).unique & FUSE_UNIQUE_RESENT) != 0) {
             __atomic_add_fetch(&state->resent, 1, __ATOMIC_RELAXED);
             gfs_metric_add(fuse->resent, 1);
@@ -264,6 +330,7 @@ void gfsi_channel_recover_slots(struct gfs_fuse *fuse, unsigned index)
             __atomic_add_fetch(&fuse->state->resent, 1, __ATOMIC_RELAXED);
             gfs_metric_add(fuse->resent, 1);
             buf.size = h.len;
+            note_again(true);
             fuse_session_process_buf(fuse->session, &buf);
         }
         memset(slot->data, 0, sizeof(uint32_t));

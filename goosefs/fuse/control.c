@@ -21,7 +21,7 @@ void gfsi_control_send(uint16_t type, int status, uint64_t value, const char *te
     (void)send(GFS_SESSION_CONTROL_FD, &msg, sizeof(msg), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-bool gfsi_control_receive(void)
+bool gfsi_control_receive(struct gfs_fuse *fuse)
 {
     struct gfs_control_msg msg;
     ssize_t n = recv(GFS_SESSION_CONTROL_FD, &msg, sizeof(msg), MSG_DONTWAIT | MSG_TRUNC);
@@ -32,9 +32,13 @@ bool gfsi_control_receive(void)
     if (n == 0) {
         return false;
     }
-    if (n == sizeof(msg) && msg.magic == GFS_SESSION_MAGIC && msg.version == GFS_SESSION_VERSION &&
-        msg.type == GFS_CONTROL_PING) {
-        gfsi_control_send(GFS_CONTROL_PONG, 0, msg.value, NULL);
+    if (n != sizeof(msg) || msg.magic != GFS_SESSION_MAGIC || msg.version != GFS_SESSION_VERSION) {
+        return true;
+    }
+    switch (msg.type) {
+    case GFS_CONTROL_PING: gfsi_control_send(GFS_CONTROL_PONG, 0, msg.value, NULL); break;
+    case GFS_CONTROL_BACKING_OPENED: gfsi_backing_answered(fuse, &msg); break;
+    default: break;
     }
     return true;
 }

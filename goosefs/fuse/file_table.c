@@ -145,6 +145,7 @@ static int open_and_add(struct gfsi_file_table *t, uint64_t ino, bool for_handle
         return rc;
     }
     (void)pthread_mutex_lock(&t->mutex);
+    attr.version &= GFSI_VERSION_BITS;
     f = find(t, ino, attr.version);
     if (f == NULL && t->count < GFSI_FILES_MAX) {
         f = spare;
@@ -230,6 +231,23 @@ ssize_t gfsi_file_read(struct gfsi_file_table *t, uint64_t ino, uint64_t version
     n = t->backend->ops->pread(t->backend->ctx, f->file, buf, size, offset);
     end_read(t, f);
     return n;
+}
+
+int gfsi_file_backing(struct gfsi_file_table *t, uint64_t ino, uint64_t version, int *out_fd)
+{
+    struct gfsi_file *f;
+    int rc;
+
+    if (t->backend->ops->backing == NULL) {
+        return GFS_EUNSUPPORTED;
+    }
+    rc = begin_read(t, ino, version, &f);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = t->backend->ops->backing(t->backend->ctx, f->file, out_fd);
+    end_read(t, f);
+    return rc;
 }
 
 void gfsi_file_release(struct gfsi_file_table *t, uint64_t ino, uint64_t version)

@@ -18,6 +18,10 @@
 extern "C" {
 #endif
 
+/* Versions are hashes: without the two lowest bits they still differ, and a handle has room for a
+ * mode. */
+#define GFSI_VERSION_BITS (~UINT64_C(3))
+
 #define GFSI_FILES_MAX      65536
 #define GFSI_FILES_IDLE_MAX 256
 
@@ -43,6 +47,9 @@ int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_versio
  * another version by now. */
 ssize_t gfsi_file_read(struct gfsi_file_table *t, uint64_t ino, uint64_t version, void *buf,
                        size_t size, uint64_t offset);
+
+/* The backend's backing file of a pair that is open; see struct gfs_fuse_backend_ops. */
+int gfsi_file_backing(struct gfsi_file_table *t, uint64_t ino, uint64_t version, int *out_fd);
 
 /* One handle less. Unknown pairs (opened by a predecessor) are fine. */
 void gfsi_file_release(struct gfsi_file_table *t, uint64_t ino, uint64_t version);

@@ -17,6 +17,7 @@
 
 #include "dir_table.h"
 #include "file_table.h"
+#include "mode_table.h"
 #include "version_cache.h"
 
 /* Every operation that is counted and timed. */
@@ -46,6 +47,8 @@ struct gfsi_op_metrics {
     struct gfs_metric *errors;
 };
 
+struct gfsi_fuse_worker;
+
 struct gfs_fuse {
     struct gfs_fuse_config config;
     struct fuse_session *session;
@@ -62,9 +65,15 @@ struct gfs_fuse {
     struct gfsi_file_table files;
     struct gfsi_dir_table dirs;
     struct gfsi_version_cache versions;
+    struct gfsi_mode_table modes;
+    bool passthrough; /* negotiated */
+    struct gfsi_fuse_worker *pool;
+    pthread_mutex_t backing_mutex; /* of the workers' backing_ fields */
+    pthread_cond_t backing_cond;
     struct gfsi_op_metrics op_metrics[GFSI_OP_COUNT];
     struct gfs_metric *read_bytes;
     struct gfs_metric *resent;
+    struct gfs_metric *passthrough_opens;
 };
 
 /* One of the pool's threads; also what the library's I/O hooks find their slot by. */
@@ -72,26 +81,37 @@ struct gfsi_fuse_worker {
     struct gfs_fuse *fuse;
     pthread_t thread;
     unsigned index;
-    char *buf; /* GFS_FUSE_MAX_READ bytes for replies, made on first use */
+    bool again;         /* the request being served was served before, perhaps */
+    const void *locked; /* the request buffer, once its pages are locked in memory */
+    uint32_t backing_seq;
+    uint32_t backing_ticket; /* of the keeper's answer it waits for; 0: none */
+    int backing_answer;      /* 0: not yet */
+    char *buf;               /* GFS_FUSE_MAX_READ bytes for replies, made on first use */
 };
 
 /* worker.c: the calling thread's, NULL outside the pool. */
 struct gfsi_fuse_worker *gfsi_fuse_worker_self(void);
-int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfsi_fuse_worker *workers,
-                         struct gfs_err *err);
-void gfsi_fuse_pool_join(struct gfsi_fuse_worker *workers, unsigned n);
+int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfs_err *err);
+void gfsi_fuse_pool_join(struct gfs_fuse *fuse);
 
 /* channel.c: the inherited device. */
 int gfsi_channel_open(struct gfs_fuse *fuse, struct gfs_err *err);
 /* The INIT exchange, recorded or live; afterwards requests can be served. */
 int gfsi_channel_handshake(struct gfs_fuse *fuse, struct gfs_err *err);
+/* Did the mount's first client negotiate passthrough? `fallback` when this is the first. */
+bool gfsi_channel_has_passthrough(const struct gfs_fuse *fuse, bool fallback);
 /* Executes again what a predecessor left in the slots that fall to this worker. */
 void gfsi_channel_recover_slots(struct gfs_fuse *fuse, unsigned index);
 
 /* control.c: the keeper. */
 void gfsi_control_send(uint16_t type, int status, uint64_t value, const char *text);
 /* One message: answers it. False when the keeper has gone. */
-bool gfsi_control_receive(void);
+bool gfsi_control_receive(struct gfs_fuse *fuse);
+
+/* backing.c: the backing id (> 0) of inode `ino`, made from `fd`, which stays the caller's. */
+int gfsi_fuse_backing_open(struct gfs_fuse *fuse, uint64_t ino, int fd);
+void gfsi_fuse_backing_close(struct gfs_fuse *fuse, uint64_t ino, uint32_t id);
+void gfsi_backing_answered(struct gfs_fuse *fuse, const struct gfs_control_msg *msg);
 
 /* ops_*.c */
 extern const struct fuse_lowlevel_ops gfsi_fuse_ops;

@@ -66,7 +66,7 @@ void gfsi_entry_from_attr(struct gfs_fuse *fuse, const struct gfs_fuse_attr *att
         .entry_timeout = gfsi_seconds(fuse->config.entry_timeout_ns),
     };
     gfsi_stat_from_attr(fuse, attr, &out->attr);
-    gfsi_version_cache_tell(&fuse->versions, attr->ino, attr->version);
+    gfsi_version_cache_tell(&fuse->versions, attr->ino, attr->version & GFSI_VERSION_BITS);
 }
 
 /* At most one line a second: a broken backend is told of, not echoed for every reader. */
@@ -119,6 +119,9 @@ void gfsi_metrics_init(struct gfs_fuse *fuse)
     }
     fuse->read_bytes = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_read_bytes_total", "",
                                        "Bytes given to readers");
+    fuse->passthrough_opens =
+        gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_passthrough_opens_total", "",
+                        "Files opened so that the kernel reads the worker's copy itself");
     fuse->resent = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_resent_total", "",
                                    "Requests of a predecessor answered by this process");
 }

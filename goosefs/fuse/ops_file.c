@@ -1,11 +1,94 @@
-/* Files. A handle is the version that was opened, nothing more. */
+/* Files. A handle is the version that was opened and, in its two lowest bits, the I/O mode. */
 #include "fuse_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include <gfs/base/auto.h>
 #include <gfs/base/clock.h>
+
+static uint64_t version_of(uint64_t handle)
+{
+    return handle & GFSI_VERSION_BITS;
+}
+
+static enum gfsi_io_mode mode_of(uint64_t handle)
+{
+    return (enum gfsi_io_mode)(handle & ~GFSI_VERSION_BITS);
+}
+
+/* A backing id for an inode that has no mode yet; 0: none to be had. */
+static uint32_t find_backing(struct gfs_fuse *fuse, uint64_t ino, uint64_t version)
+{
+    int fd gfs_auto_fd = -1;
+    int id;
+
+    if (!fuse->passthrough || gfsi_file_backing(&fuse->files, ino, version, &fd) != 0) {
+        return 0;
+    }
+    id = gfsi_fuse_backing_open(fuse, ino, fd);
+    return id > 0 ? (uint32_t)id : 0;
+}
+
+static enum gfsi_io_mode choose_mode(struct gfs_fuse *fuse, uint64_t ino, uint64_t version,
+                                     uint32_t *out_id)
+{
+    enum gfsi_io_mode mode;
+    uint32_t id;
+
+    if (!fuse->passthrough) {
+        *out_id = 0;
+        return GFSI_IO_CACHED; /* nothing to mix it with, nothing to remember */
+    }
+    if (gfsi_mode_join(&fuse->modes, ino, version, &mode, out_id)) {
+        return mode;
+    }
+    id = find_backing(fuse, ino, version);
+    if (!gfsi_mode_decide(&fuse->modes, ino, version, id, &mode, out_id) && id != 0) {
+        gfsi_fuse_backing_close(fuse, ino, id);
+    }
+    return mode;
+}
+
+static void leave_mode(struct gfs_fuse *fuse, uint64_t ino, enum gfsi_io_mode mode)
+{
+    uint32_t id;
+
+    if (!fuse->passthrough || mode == GFSI_IO_DIRECT) {
+        return;
+    }
+    gfsi_mode_leave(&fuse->modes, ino, &id);
+    if (id != 0) {
+        gfsi_fuse_backing_close(fuse, ino, id);
+    }
+}
+
+static void finish_open(struct gfs_fuse *fuse, fuse_req_t req, fuse_ino_t node, uint64_t version,
+                        struct fuse_file_info *fi)
+{
+    uint64_t ino = gfsi_ino_from_node(fuse, node);
+    bool stale;
+    bool same = gfsi_version_cache_open(&fuse->versions, ino, version, &stale);
+    uint32_t id;
+    enum gfsi_io_mode mode = choose_mode(fuse, ino, version, &id);
+
+    fi->fh = version | (uint64_t)mode;
+    fi->backing_id = (int32_t)id;
+    fi->direct_io = mode == GFSI_IO_DIRECT ? 1 : 0;
+    fi->keep_cache = same && mode == GFSI_IO_CACHED ? 1 : 0;
+    if (stale) {
+        /* The object changed since the kernel was told its size: it must ask before it reads.
+         * Attributes only (negative offset): that takes no lock an open could hold. */
+        (void)fuse_lowlevel_notify_inval_inode(fuse->session, node, -1, 0);
+    }
+    gfs_metric_add(fuse->passthrough_opens, mode == GFSI_IO_PASSTHROUGH ? 1 : 0);
+    if (fuse_reply_open(req, fi) != 0) {
+        /* The opener was killed meanwhile: no RELEASE will come. */
+        gfsi_file_release(&fuse->files, ino, version);
+        leave_mode(fuse, ino, mode);
+    }
+}
 
 void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
@@ -13,7 +96,6 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     int64_t started = gfs_clock_mono();
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     uint64_t version;
-    bool stale;
     int rc;
 
     if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & (O_TRUNC | O_APPEND)) != 0) {
@@ -24,17 +106,7 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     if (rc != 0) {
         gfsi_reply_error(fuse, req, GFSI_OP_OPEN, ino, rc);
     } else {
-        fi->fh = version;
-        fi->keep_cache = gfsi_version_cache_open(&fuse->versions, ino, version, &stale) ? 1 : 0;
-        if (stale) {
-            /* The object changed since the kernel was told its size: it must ask before it reads.
-             * Attributes only (negative offset): that takes no lock an open could hold. */
-            (void)fuse_lowlevel_notify_inval_inode(fuse->session, node, -1, 0);
-        }
-        if (fuse_reply_open(req, fi) != 0) {
-            /* The opener was killed meanwhile: no RELEASE will come. */
-            gfsi_file_release(&fuse->files, ino, version);
-        }
+        finish_open(fuse, req, node, version, fi);
     }
     gfsi_observe(fuse, GFSI_OP_OPEN, started);
 }
@@ -62,7 +134,7 @@ void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
     ssize_t n = GFS_ENOMEM;
 
     if (buf != NULL) {
-        n = gfsi_file_read(&fuse->files, ino, fi->fh, buf, size, (uint64_t)off);
+        n = gfsi_file_read(&fuse->files, ino, version_of(fi->fh), buf, size, (uint64_t)off);
     }
     if (n < 0) {
         gfsi_reply_error(fuse, req, GFSI_OP_READ, ino, (int)n);
@@ -77,8 +149,14 @@ void gfsi_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
     struct gfs_fuse *fuse = fuse_req_userdata(req);
     int64_t started = gfs_clock_mono();
+    uint64_t ino = gfsi_ino_from_node(fuse, node);
+    const struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
 
-    gfsi_file_release(&fuse->files, gfsi_ino_from_node(fuse, node), fi->fh);
+    gfsi_file_release(&fuse->files, ino, version_of(fi->fh));
+    /* A predecessor may have counted this one already: too many are safe, too few are not. */
+    if (w == NULL || !w->again) {
+        leave_mode(fuse, ino, mode_of(fi->fh));
+    }
     (void)fuse_reply_err(req, 0);
     gfsi_observe(fuse, GFSI_OP_RELEASE, started);
 }

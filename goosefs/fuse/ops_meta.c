@@ -15,7 +15,9 @@
 
 void gfsi_op_init(void *userdata, struct fuse_conn_info *conn)
 {
-    (void)userdata;
+    struct gfs_fuse *fuse = userdata;
+    bool wanted = fuse->config.passthrough && fuse->config.backend.ops->backing != NULL;
+
     conn->max_readahead = GFS_FUSE_MAX_READ;
     conn->max_read = GFS_FUSE_MAX_READ;
     conn->max_background = BACKGROUND;
@@ -28,6 +30,13 @@ void gfsi_op_init(void *userdata, struct fuse_conn_info *conn)
     (void)fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
+    (void)fuse_set_feature_flag(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+    /* A successor does what the mount's first client did, whatever it is told itself. */
+    if (gfsi_channel_has_passthrough(fuse, wanted) &&
+        fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
+        conn->max_backing_stack_depth = 1;
+        fuse->passthrough = true;
+    }
 }
 
 void gfsi_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -86,7 +95,7 @@ void gfsi_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
         gfsi_reply_error(fuse, req, GFSI_OP_GETATTR, ino, rc);
     } else {
         gfsi_stat_from_attr(fuse, &attr, &st);
-        gfsi_version_cache_tell(&fuse->versions, attr.ino, attr.version);
+        gfsi_version_cache_tell(&fuse->versions, attr.ino, attr.version & GFSI_VERSION_BITS);
         (void)fuse_reply_attr(req, &st, gfsi_seconds(fuse->config.attr_timeout_ns));
     }
     gfsi_observe(fuse, GFSI_OP_GETATTR, started);

@@ -90,6 +90,17 @@ static int make_tables(struct gfs_fuse *fuse)
     return rc != 0 ? rc : gfsi_version_cache_init(&fuse->versions);
 }
 
+/* Timed by the monotonic clock. */
+static void init_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(cond, &attr);
+    (void)pthread_condattr_destroy(&attr);
+}
+
 int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, struct gfs_err *err)
 {
     struct gfs_fuse *fuse;
@@ -103,6 +114,8 @@ int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, st
         return gfs_err_set(err, GFS_ENOMEM, "FUSE server");
     }
     fuse->config = *config;
+    (void)pthread_mutex_init(&fuse->backing_mutex, NULL);
+    init_cond(&fuse->backing_cond);
     fuse->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fuse->wake_fd < 0) {
         rc = gfs_err_set_errno(err, errno, "eventfd");
@@ -134,6 +147,7 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse)
     if (fuse->session != NULL) {
         fuse_session_destroy(fuse->session);
     }
+    gfsi_mode_table_fini(&fuse->modes);
     if (fuse->state != NULL) {
         (void)munmap(fuse->state, sizeof(*fuse->state));
     }
@@ -143,6 +157,9 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse)
     if (fuse->wake_fd >= 0) {
         (void)close(fuse->wake_fd);
     }
+    (void)pthread_cond_destroy(&fuse->backing_cond);
+    (void)pthread_mutex_destroy(&fuse->backing_mutex);
+    free(fuse->pool);
     free(fuse->mountpoint);
     free(fuse);
     return NULL;
@@ -236,7 +253,7 @@ static bool wait_for_end(struct gfs_fuse *fuse, int signal_fd)
         if (n == 0) {
             return false;
         }
-        if (fds[2].revents != 0 && !gfsi_control_receive()) {
+        if (fds[2].revents != 0 && !gfsi_control_receive(fuse)) {
             gfs_warn("fuse", "the keeper is gone, serving on", "pid=%d", getpid());
             fds[2].fd = -1;
         }
@@ -251,33 +268,37 @@ static bool wait_for_end(struct gfs_fuse *fuse, int signal_fd)
     }
 }
 
-static int start(struct gfs_fuse *fuse, struct gfsi_fuse_worker *workers, struct gfs_err *err)
+static int start(struct gfs_fuse *fuse, struct gfs_err *err)
 {
     int rc = 0;
 
     if (gfs_fuse_inherited()) {
         rc = gfsi_channel_open(fuse, err);
-        if (rc == 0) {
-            rc = gfsi_channel_handshake(fuse, err);
-        }
     }
-    return rc != 0 ? rc : gfsi_fuse_pool_start(fuse, workers, err);
+    if (rc == 0) {
+        rc = gfsi_mode_table_init(&fuse->modes, fuse->state != NULL ? fuse->state->opens : NULL);
+    }
+    if (rc == 0 && fuse->state != NULL) {
+        rc = gfsi_channel_handshake(fuse, err);
+    }
+    fuse->pool = rc == 0 ? calloc(fuse->config.threads, sizeof(*fuse->pool)) : NULL;
+    if (rc == 0 && fuse->pool == NULL) {
+        rc = gfs_err_set(err, GFS_ENOMEM, "FUSE threads");
+    }
+    return rc != 0 ? rc : gfsi_fuse_pool_start(fuse, err);
 }
 
 int gfs_fuse_run(struct gfs_fuse *fuse, struct gfs_err *err)
 {
     struct gfs_err own = GFS_ERR_INIT;
-    struct gfsi_fuse_worker *workers = calloc(fuse->config.threads, sizeof(*workers));
     int signal_fd gfs_auto_fd = -1;
-    int rc = workers == NULL ? gfs_err_set(&own, GFS_ENOMEM, "FUSE threads")
-                             : open_signals(&signal_fd, &own);
+    int rc = open_signals(&signal_fd, &own);
 
     if (rc == 0) {
-        rc = start(fuse, workers, &own);
+        rc = start(fuse, &own);
     }
     if (rc != 0) {
         gfs_fuse_report_failure(rc, own.text);
-        free(workers);
         return gfs_err_set(err, rc, "%s", own.text);
     }
     if (fuse->state != NULL) {
@@ -291,8 +312,7 @@ int gfs_fuse_run(struct gfs_fuse *fuse, struct gfs_err *err)
         gfs_info("fuse", "leaving", "pid=%d", getpid());
         _exit(0);
     }
-    gfsi_fuse_pool_join(workers, fuse->config.threads);
-    free(workers);
+    gfsi_fuse_pool_join(fuse);
     if (fuse->mountpoint != NULL) {
         fuse_session_unmount(fuse->session);
     }

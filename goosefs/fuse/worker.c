@@ -57,18 +57,20 @@ static void *run(void *arg)
     return NULL;
 }
 
-int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfsi_fuse_worker *workers,
-                         struct gfs_err *err)
+int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfs_err *err)
 {
+    struct gfsi_fuse_worker *workers = fuse->pool;
     pthread_attr_t attr;
     unsigned i;
     int rc = 0;
 
+    for (i = 0; i < fuse->config.threads; i++) {
+        workers[i] = (struct gfsi_fuse_worker){.fuse = fuse, .index = i};
+    }
     atomic_store(&fuse->workers, 1); /* ours, until all are started */
     (void)pthread_attr_init(&attr);
     (void)pthread_attr_setstacksize(&attr, STACK_SIZE);
     for (i = 0; i < fuse->config.threads && rc == 0; i++) {
-        workers[i] = (struct gfsi_fuse_worker){.fuse = fuse, .index = i};
         atomic_fetch_add(&fuse->workers, 1);
         rc = pthread_create(&workers[i].thread, &attr, run, &workers[i]);
         if (rc != 0) {
@@ -83,11 +85,11 @@ int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfsi_fuse_worker *workers
     return 0;
 }
 
-void gfsi_fuse_pool_join(struct gfsi_fuse_worker *workers, unsigned n)
+void gfsi_fuse_pool_join(struct gfs_fuse *fuse)
 {
     unsigned i;
 
-    for (i = 0; i < n; i++) {
-        (void)pthread_join(workers[i].thread, NULL);
+    for (i = 0; i < fuse->config.threads; i++) {
+        (void)pthread_join(fuse->pool[i].thread, NULL);
     }
 }

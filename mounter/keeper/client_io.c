@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <gfs/base/auto.h>
 #include <gfs/base/clock.h>
 #include <gfs/base/log.h>
 
@@ -162,6 +163,12 @@ static unsigned act_once(struct gfsi_held *h, unsigned actions)
     if ((actions & GFSI_LIFE_GONE) != 0) {
         remove_held(h, 0, NULL);
     }
+    if ((actions & GFSI_LIFE_SPAWN) != 0 && h->keeper->stopping) {
+        /* At the end nobody is served any more, whoever still has files open. */
+        h->life.running = false;
+        remove_held(h, GFS_EABORTED, "the keeper is stopping");
+        return 0;
+    }
     if ((actions & GFSI_LIFE_SPAWN) != 0 && start_client(h, &err) != 0) {
         h->fail = err;
         gfs_error("keeper", "client not started", "id=%s error=%s", h->spec->id, GFS_Q(err.text));
@@ -193,11 +200,24 @@ void gfsi_held_send(struct gfsi_held *h, const struct gfs_control_msg *msg)
     (void)send(h->client.control_fd, &full, sizeof(full), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void control_message(struct gfsi_held *h, const struct gfs_control_msg *msg)
+static void open_backing(struct gfsi_held *h, const struct gfs_control_msg *msg, int fd)
 {
     struct gfs_control_msg reply = {
-        .type = GFS_CONTROL_BACKING_OPENED, .value = msg->value, .status = GFS_EUNSUPPORTED};
+        .type = GFS_CONTROL_BACKING_OPENED,
+        .value = msg->value,
+        .extra = msg->extra,
+        .status = GFS_EUNSUPPORTED,
+    };
 
+    if (fd >= 0 && (h->spec->options & GFS_KEEPER_READ_ONLY) != 0 && msg->value != 0) {
+        reply.status = gfsi_backing_open(&h->backings, h->dev.fd, msg->value, fd);
+    }
+    gfsi_held_send(h, &reply);
+}
+
+/* `fd` (-1: none) came with it and is the caller's. */
+static void control_message(struct gfsi_held *h, const struct gfs_control_msg *msg, int fd)
+{
     switch (msg->type) {
     case GFS_CONTROL_READY:
         gfs_info("keeper", "client ready", "id=%s pid=%d", h->spec->id, h->client.pid);
@@ -209,9 +229,28 @@ static void control_message(struct gfsi_held *h, const struct gfs_control_msg *m
             "client of '%s': %s", h->spec->id, msg->text);
         break;
     case GFS_CONTROL_PONG: gfsi_life_pong(&h->life); break;
-    case GFS_CONTROL_BACKING_OPEN: gfsi_held_send(h, &reply); break;
+    case GFS_CONTROL_BACKING_OPEN: open_backing(h, msg, fd); break;
+    case GFS_CONTROL_BACKING_CLOSE: gfsi_backing_close(&h->backings, h->dev.fd, msg->value); break;
     default: break;
     }
+}
+
+/* One message into *msg; *out_fd is -1 or what came with it. As recvmsg(2). */
+static ssize_t receive(int socket_fd, struct gfs_control_msg *msg, int *out_fd)
+{
+    struct iovec iov = {.iov_base = msg, .iov_len = sizeof(*msg)};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control;
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.space,
+                       .msg_controllen = sizeof(control.space)};
+    ssize_t n = recvmsg(socket_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    *out_fd = n < 0 ? -1 : gfsi_conn_take_fd(&m);
+    return n >= 0 && (m.msg_flags & MSG_TRUNC) != 0 ? (ssize_t)sizeof(*msg) + 1 : n;
 }
 
 void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events)
@@ -222,7 +261,8 @@ void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events)
     (void)events;
     for (i = 0; i < MESSAGES_PER_ROUND && h->client.control_fd >= 0 && !h->removed; i++) {
         struct gfs_control_msg msg;
-        ssize_t n = recv(h->client.control_fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_TRUNC);
+        int fd gfs_auto_fd = -1;
+        ssize_t n = receive(h->client.control_fd, &msg, &fd);
 
         if (n < 0) {
             return;
@@ -235,7 +275,7 @@ void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events)
         msg.text[sizeof(msg.text) - 1] = '\0';
         if (n == sizeof(msg) && msg.magic == GFS_SESSION_MAGIC &&
             msg.version == GFS_SESSION_VERSION) {
-            control_message(h, &msg);
+            control_message(h, &msg, fd);
         }
     }
 }

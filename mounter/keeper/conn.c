@@ -141,8 +141,7 @@ void gfsi_conn_answer(struct gfsi_keeper *k, const struct gfsi_held *h, unsigned
     }
 }
 
-/* Keeps the first descriptor that came, closes the others. */
-static int take_fd(struct msghdr *msg)
+int gfsi_conn_take_fd(struct msghdr *msg)
 {
     struct cmsghdr *cmsg;
     int kept = -1;
@@ -204,7 +203,7 @@ static void conn_ready(struct gfsi_source *source, uint32_t events)
         conn_remove(c);
         return;
     }
-    fd = take_fd(&msg);
+    fd = gfsi_conn_take_fd(&msg);
     rc = (msg.msg_flags & MSG_TRUNC) != 0 ? gfs_err_set(&err, GFS_EPROTO, "message is too long")
                                           : gfs_keeper_msg_decode(k->in, (size_t)n, k->msg, &err);
     if (rc == 0) {

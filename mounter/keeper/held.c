@@ -49,6 +49,7 @@ void gfsi_held_free(struct gfsi_held *h)
     if (h == NULL) {
         return;
     }
+    gfsi_backing_fini(&h->backings);
     gfsi_session_free(h->session_fd, h->session);
     if (h->log_fd >= 0) {
         (void)close(h->log_fd);
@@ -132,6 +133,7 @@ int gfsi_held_adopted(struct gfsi_held *h, struct gfs_err *err)
     if (rc != 0) {
         return rc;
     }
+    gfsi_backing_adopt(&h->backings, h->session);
     h->life.restarts = generation > 0 ? generation - 1 : 0;
     gfsi_life_adopt(&h->life, gfs_clock_mono(), init_state == GFS_SESSION_INIT_REPLIED);
     link_held(h);

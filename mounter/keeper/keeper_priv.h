@@ -11,6 +11,7 @@
 #include <gfs/mounter/keeper_proto.h>
 #include <gfs/mounter/session.h>
 
+#include "backing.h"
 #include "fusedev.h"
 #include "life.h"
 #include "spawn.h"
@@ -43,6 +44,7 @@ struct gfsi_held {
     uint64_t answered_before; /* session->answered when the client was started */
     struct gfsi_source pidfd_source;
     struct gfsi_source control_source;
+    struct gfsi_backing_table backings;
     bool removed;        /* out of the list; freed after the present round */
     struct gfs_err fail; /* why the last client could not start */
 };
@@ -131,6 +133,9 @@ void gfsi_conn_wait(struct gfsi_conn *c, struct gfsi_held *h); /* NULL: for the 
 void gfsi_conn_answer(struct gfsi_keeper *k, const struct gfsi_held *h, unsigned types, int status,
                       const char *text);
 void gfsi_conn_free(struct gfsi_conn *c);
+/* The first descriptor that came with a message, -1 when none; others are closed. */
+struct msghdr;
+int gfsi_conn_take_fd(struct msghdr *msg);
 
 /* request.c: serves k->msg; `fd` (-1: none) came with it and is taken. */
 void gfsi_request_serve(struct gfsi_conn *c, int fd);

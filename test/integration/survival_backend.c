@@ -1,11 +1,13 @@
 #include "survival_backend.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include <gfs/base/file.h>
 #include <gfs/base/str.h>
 
 #define MTIME_MS INT64_C(1700000000000)
@@ -223,6 +225,42 @@ static int tree_statfs(void *ctx, struct gfs_fuse_statfs *out)
         .total_bytes = SURVIVAL_FILES * t->size, .free_bytes = 0, .files = N_NODES + t->entries};
     return 0;
 }
+
+/* As from a worker: a file that has the bytes and no name. */
+static int tree_backing(void *ctx, void *file, int *out_fd)
+{
+    const struct survival_tree *t = ctx;
+    const struct gfs_fuse_attr *attr = file;
+    char *bytes;
+    int fd;
+
+    if (attr->ino < INO_FILE0 || attr->ino >= INO_FILE0 + SURVIVAL_FILES) {
+        return GFS_EPRECONDITION;
+    }
+    bytes = malloc(t->size);
+    fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (bytes == NULL || fd < 0) {
+        abort();
+    }
+    survival_fill(attr->ino, 0, bytes, t->size);
+    if (gfs_write_all(fd, bytes, t->size) != 0) {
+        abort();
+    }
+    free(bytes);
+    *out_fd = fd;
+    return 0;
+}
+
+const struct gfs_fuse_backend_ops survival_backing_ops = {
+    .lookup = tree_lookup,
+    .getattr = tree_getattr,
+    .list = tree_list,
+    .open = tree_open,
+    .pread = tree_pread,
+    .close = tree_close,
+    .backing = tree_backing,
+    .statfs = tree_statfs,
+};
 
 const struct gfs_fuse_backend_ops survival_backend_ops = {
     .lookup = tree_lookup,

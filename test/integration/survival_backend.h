@@ -27,6 +27,9 @@ struct survival_tree {
 
 extern const struct gfs_fuse_backend_ops survival_backend_ops; /* ctx: struct survival_tree * */
 
+/* The same with backing files for f0..f7. */
+extern const struct gfs_fuse_backend_ops survival_backing_ops;
+
 /* The bytes of inode `ino` at `offset`. */
 void survival_fill(uint64_t ino, uint64_t offset, void *buf, size_t size);
 uint64_t survival_ino_of_file(unsigned index); /* of /f<index> */

@@ -11,11 +11,17 @@
 #include "survival_backend.h"
 
 static const struct option long_options[] = {
-    {"size", required_argument, NULL, 's'},     {"entries", required_argument, NULL, 'e'},
-    {"delay-us", required_argument, NULL, 'd'}, {"threads", required_argument, NULL, 't'},
-    {"no-resend", no_argument, NULL, 'n'},      {"fail", required_argument, NULL, 'f'},
-    {"exit", required_argument, NULL, 'x'},     {"mount", required_argument, NULL, 'm'},
-    {"uncached", no_argument, NULL, 'u'},       {NULL, 0, NULL, 0},
+    {"size", required_argument, NULL, 's'},
+    {"entries", required_argument, NULL, 'e'},
+    {"delay-us", required_argument, NULL, 'd'},
+    {"threads", required_argument, NULL, 't'},
+    {"no-resend", no_argument, NULL, 'n'},
+    {"fail", required_argument, NULL, 'f'},
+    {"exit", required_argument, NULL, 'x'},
+    {"mount", required_argument, NULL, 'm'},
+    {"uncached", no_argument, NULL, 'u'},
+    {"passthrough", no_argument, NULL, 'p'},
+    {NULL, 0, NULL, 0},
 };
 
 struct options {
@@ -24,6 +30,7 @@ struct options {
     uint64_t exit_status; /* leave with it before serving; 0: serve */
     bool no_resend;
     bool uncached;
+    bool passthrough;
     const char *fail; /* refuse to start with these words */
     const char *mount;
 };
@@ -43,6 +50,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'x': rc = gfs_parse_u64(optarg, 100, &o->exit_status); break;
         case 'n': o->no_resend = true; break;
         case 'u': o->uncached = true; break;
+        case 'p': o->passthrough = true; break;
         case 'f': o->fail = optarg; break;
         case 'm': o->mount = optarg; break;
         default: return false;
@@ -56,7 +64,9 @@ static int serve(struct options *o, struct gfs_err *err)
 {
     int64_t timeout = o->uncached ? 0 : GFS_NS_PER_S;
     struct gfs_fuse_config config = {
-        .backend = {.ops = &survival_backend_ops, .ctx = &o->tree},
+        .backend = {.ops = o->passthrough ? &survival_backing_ops : &survival_backend_ops,
+                    .ctx = &o->tree},
+        .passthrough = o->passthrough,
         .root_ino = 1,
         .threads = (uint32_t)o->threads,
         .attr_timeout_ns = timeout,

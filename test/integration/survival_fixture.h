@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -32,6 +33,7 @@
 #include <gfs/base/clock.h>
 #include <gfs/mounter/keeper_client.h>
 #include <gfs/mounter/mounttable.h>
+#include <gfs/mounter/session.h>
 
 #include "survival_backend.h"
 
@@ -198,6 +200,22 @@ class Survival : public ::testing::Test
     int Unmount(uint32_t flags = 0, gfs_err *err = nullptr)
     {
         return gfs_keeper_client_unmount(client_, "test", flags, in_seconds(60), err);
+    }
+
+    // Does this kernel offer passthrough? As its INIT request to the mount "test" says.
+    bool KernelOffersPassthrough()
+    {
+        int fuse = -1, fd = -1;
+        uint32_t flags2 = 0;
+        if (gfs_keeper_client_collect(client_, "test", in_seconds(60), &fuse, &fd, nullptr) != 0) {
+            return false;
+        }
+        // struct fuse_init_in behind a header of 40 bytes: major, minor, readahead, flags, flags2.
+        off_t at = (off_t)offsetof(gfs_session, init_request) + 40 + 16;
+        EXPECT_EQ(pread(fd, &flags2, sizeof(flags2), at), (ssize_t)sizeof(flags2));
+        close(fuse);
+        close(fd);
+        return (flags2 & 1u << 5) != 0;
     }
 
     size_t MountsBelowDir()

@@ -12,21 +12,28 @@ std::vector<std::string> SlowTree()
     return {"--size", std::to_string(kSize), "--delay-us", "300", "--uncached"};
 }
 
-class KilledClient : public Survival, public ::testing::WithParamInterface<bool>
+struct Way {
+    const char *name;
+    const char *option;
+};
+
+class KilledClient : public Survival, public ::testing::WithParamInterface<Way>
 {
 };
 
-// With FUSE_NOTIFY_RESEND, and as on kernels that do not have it.
-INSTANTIATE_TEST_SUITE_P(Both, KilledClient, ::testing::Bool(), [](const auto &i) {
-    return std::string(i.param ? "WithoutResend" : "WithResend");
-});
+// With FUSE_NOTIFY_RESEND, as on kernels that do not have it, and with backing files.
+INSTANTIATE_TEST_SUITE_P(AllWays, KilledClient,
+                         ::testing::Values(Way{"WithResend", nullptr},
+                                           Way{"WithoutResend", "--no-resend"},
+                                           Way{"WithPassthrough", "--passthrough"}),
+                         [](const auto &i) { return std::string(i.param.name); });
 
 TEST_P(KilledClient, FiftyTimesAndEightReadersSeeNoErrorAndNoWrongByte)
 {
     Client c;
     c.args = SlowTree();
-    if (GetParam()) {
-        c.args.push_back("--no-resend");
+    if (GetParam().option != nullptr) {
+        c.args.push_back(GetParam().option);
     }
     gfs_keeper_info info = {};
     ASSERT_EQ(Mount(c, &info), 0);
@@ -73,6 +80,68 @@ TEST_F(Survival, AHandleOpenedBeforeTheKillReadsOnAfterIt)
         EXPECT_EQ(got, want) << "offset " << offset;
     }
     close(fd);
+}
+
+TEST_F(Survival, APassthroughFileIsReadWithoutTheClientAndSurvivesItsDeath)
+{
+    Client c;
+    c.args = {"--size", std::to_string(kSize), "--passthrough", "--uncached"};
+    c.uid = 65534; // the keeper opens the backing file: the client needs no capability
+    c.program = dir_ + "/client";
+    std::filesystem::copy_file(SURVIVAL_CLIENT_PATH, c.program);
+    gfs_keeper_info info = {};
+    gfs_err err = GFS_ERR_INIT;
+    ASSERT_EQ(Mount(c, &info, &err), 0) << err.text;
+    if (!KernelOffersPassthrough()) {
+        GTEST_SKIP() << "this kernel has no FUSE passthrough";
+    }
+    int fd = open(File(2).c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(fd, 0);
+    ASSERT_EQ(kill((pid_t)info.pid, SIGSTOP), 0);
+    std::vector<char> got(kSize), want(kSize);
+    ASSERT_EQ(pread(fd, got.data(), kSize, 0), (ssize_t)kSize) << "by the kernel alone";
+    survival_fill(survival_ino_of_file(2), 0, want.data(), kSize);
+    EXPECT_EQ(got, want);
+
+    kill((pid_t)info.pid, SIGKILL);
+    info = SuccessorOf(info.pid);
+    // The new client must name the same backing file while the old open lives.
+    int second = open(File(2).c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(second, 0) << strerror(errno);
+    StopKeeper(SIGKILL);
+    StartKeeper();
+    int third = open(File(2).c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(third, 0) << strerror(errno);
+    kill((pid_t)Stat().pid, SIGSTOP);
+    for (int each : {fd, second, third}) {
+        std::fill(got.begin(), got.end(), 0);
+        EXPECT_EQ(pread(each, got.data(), kSize, 0), (ssize_t)kSize);
+        EXPECT_EQ(got, want);
+    }
+    kill((pid_t)Stat().pid, SIGCONT);
+    close(fd);
+    close(second);
+    close(third);
+    // And again from nothing.
+    fd = open(File(2).c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(fd, 0) << strerror(errno);
+    EXPECT_EQ(pread(fd, got.data(), kSize, 0), (ssize_t)kSize);
+    EXPECT_EQ(got, want);
+    close(fd);
+}
+
+TEST_F(Survival, WithoutABackingFileReadsGoThroughTheClient)
+{
+    // The keeper gives none for a mount that is not read-only.
+    Client c;
+    c.args = {"--size", std::to_string(kSize), "--passthrough"};
+    c.options = GFS_KEEPER_ALLOW_OTHER;
+    ASSERT_EQ(Mount(c), 0);
+    Readers readers(mountpoint_, kSize, 8);
+    ASSERT_TRUE(readers.Progress(512));
+    readers.Stop();
+    EXPECT_EQ(readers.errors_, 0u);
+    EXPECT_EQ(readers.wrong_, 0u);
 }
 
 TEST_F(Survival, AListingGoesOnThroughAKillWithoutLossOrRepetition)

@@ -60,7 +60,8 @@ enum gfs_session_init_state {
 #define GFS_SESSION_SLOT_SIZE                                                                      \
     1024 /* bytes kept of a request: all of any a read-only mount sees                             \
           */
-#define GFS_SESSION_BACKINGS_MAX 4096 /* inodes open in passthrough mode at once */
+#define GFS_SESSION_OPENS_MAX    8192 /* inodes whose I/O mode is known; then direct I/O */
+#define GFS_SESSION_OPENS_BUCKET 8    /* an inode's entry is within its bucket of so many */
 
 /* A request between read(2) and the reply. On kernels without FUSE_NOTIFY_RESEND (before 6.9) the
  * successor executes these again: every operation of a read-only client may run twice. The kernel
@@ -70,13 +71,16 @@ struct gfs_session_slot {
     unsigned char data[GFS_SESSION_SLOT_SIZE];
 };
 
-/* An inode that has files open in passthrough mode. All opens of an inode must name the same
- * backing id as long as one of them lives, over any number of clients; the keeper gives ids out and
- * is the only writer of ino and backing_id. */
-struct gfs_session_backing {
+/* An inode that has files open, in one of two ways that the kernel does not let mix: through its
+ * page cache (backing_id 0) or in passthrough mode, where all opens must name the same backing id.
+ * It has to be known over any number of clients, so it is here. A client that is killed between
+ * counting and replying leaves `opens` too high, never too low: the inode then keeps its mode until
+ * the unmount. `ino` is written last and cleared first. */
+struct gfs_session_open {
     uint64_t ino;        /* 0: free */
-    uint32_t backing_id; /* of FUSE_DEV_IOC_BACKING_OPEN */
-    uint32_t opens;      /* kept by the client */
+    uint64_t version;    /* of the backing file */
+    uint32_t backing_id; /* 0: cached */
+    uint32_t opens;
 };
 
 /* The memfd. Sizes and offsets are part of GFS_SESSION_VERSION. */
@@ -100,7 +104,7 @@ struct gfs_session {
     uint64_t reserved1[5];
 
     struct gfs_session_slot slots[GFS_SESSION_SLOTS];
-    struct gfs_session_backing backings[GFS_SESSION_BACKINGS_MAX];
+    struct gfs_session_open opens[GFS_SESSION_OPENS_MAX];
 };
 
 enum gfs_control_type {
@@ -108,10 +112,12 @@ enum gfs_control_type {
     GFS_CONTROL_FAIL = 2,         /* client: cannot start, `status` and `text` say why; it exits */
     GFS_CONTROL_PING = 3,         /* keeper: answer with a PONG of the same `value` */
     GFS_CONTROL_PONG = 4,         /* client */
-    GFS_CONTROL_BACKING_OPEN = 5, /* client, with one fd: inode `value` is to be backed by it */
-    GFS_CONTROL_BACKING_OPENED = 6, /* keeper: inode `value`; `status` 0 and the id in `extra`, the
-                                       one given before while the inode has opens; or an error */
-    GFS_CONTROL_BACKING_CLOSE = 7,  /* client: the last passthrough open of inode `value` is gone */
+    GFS_CONTROL_BACKING_OPEN = 5, /* client, with one fd: inode `value` is to be backed by it;
+                                     `extra` is the client's to choose */
+    GFS_CONTROL_BACKING_OPENED = 6, /* keeper: inode `value`, the same `extra`; `status` is the
+                                       backing id (> 0), the one given before as long as the inode
+                                       has one, or an error. Each takes a reference */
+    GFS_CONTROL_BACKING_CLOSE = 7,  /* client: gives back one reference of inode `value` */
 };
 
 #define GFS_CONTROL_TEXT_MAX 400

@@ -11,6 +11,7 @@
 
 #include "dir_table.h"
 #include "file_table.h"
+#include "mode_table.h"
 #include "version_cache.h"
 
 namespace
@@ -18,7 +19,7 @@ namespace
 
 // One directory (inode 1) of numbered files; versions can be changed, everything is counted.
 struct Tree {
-    std::atomic<uint64_t> version{1};
+    std::atomic<uint64_t> version{4};
     std::atomic<int> opens{0}, closes{0}, lists{0};
     std::atomic<int> fail{0};
     unsigned entries = 0;
@@ -138,30 +139,30 @@ TEST_F(Tables, AnOpenHandleKeepsItsVersionWhenTheFileChanges)
 {
     uint64_t v1 = 0, v2 = 0;
     ASSERT_EQ(gfsi_file_open(&files_, 7, &v1), 0);
-    tree_.version = 2;
+    tree_.version = 8;
     ASSERT_EQ(gfsi_file_open(&files_, 7, &v2), 0);
     EXPECT_NE(v1, v2);
-    EXPECT_EQ(ReadByte(7, v1), 1);
-    EXPECT_EQ(ReadByte(7, v2), 2);
+    EXPECT_EQ(ReadByte(7, v1), 4);
+    EXPECT_EQ(ReadByte(7, v2), 8);
     gfsi_file_release(&files_, 7, v1);
     gfsi_file_release(&files_, 7, v2);
 }
 
 TEST_F(Tables, APredecessorsHandleIsOpenedOnceAndServed)
 {
-    EXPECT_EQ(ReadByte(7, 1), 1);
-    EXPECT_EQ(ReadByte(7, 1), 1);
+    EXPECT_EQ(ReadByte(7, 4), 4);
+    EXPECT_EQ(ReadByte(7, 4), 4);
     EXPECT_EQ(tree_.opens, 1);
-    gfsi_file_release(&files_, 7, 1);
-    gfsi_file_release(&files_, 8, 1);
-    EXPECT_EQ(ReadByte(7, 1), 1);
+    gfsi_file_release(&files_, 7, 4);
+    gfsi_file_release(&files_, 8, 4);
+    EXPECT_EQ(ReadByte(7, 4), 4);
 }
 
 TEST_F(Tables, APredecessorsHandleOfAnOldVersionIsChanged)
 {
-    tree_.version = 2;
-    EXPECT_EQ(ReadByte(7, 1), GFS_ECHANGED);
-    EXPECT_EQ(ReadByte(7, 2), 2);
+    tree_.version = 8;
+    EXPECT_EQ(ReadByte(7, 4), GFS_ECHANGED);
+    EXPECT_EQ(ReadByte(7, 8), 8);
 }
 
 TEST_F(Tables, ErrorsOfTheBackendPassThrough)
@@ -170,7 +171,7 @@ TEST_F(Tables, ErrorsOfTheBackendPassThrough)
     tree_.fail = GFS_EUNAVAIL;
     EXPECT_EQ(gfsi_file_open(&files_, 7, &v), GFS_EUNAVAIL);
     EXPECT_EQ(v, 99u);
-    EXPECT_EQ(ReadByte(7, 1), GFS_EUNAVAIL);
+    EXPECT_EQ(ReadByte(7, 4), GFS_EUNAVAIL);
 }
 
 TEST_F(Tables, IdleFilesAreBounded)
@@ -183,9 +184,9 @@ TEST_F(Tables, IdleFilesAreBounded)
     EXPECT_EQ(tree_.opens - tree_.closes, GFSI_FILES_IDLE_MAX);
     // The youngest are the ones kept.
     int opens = tree_.opens;
-    EXPECT_EQ(ReadByte(4 * GFSI_FILES_IDLE_MAX, 1), 1);
+    EXPECT_EQ(ReadByte(4 * GFSI_FILES_IDLE_MAX, 4), 4);
     EXPECT_EQ(tree_.opens, opens);
-    EXPECT_EQ(ReadByte(1, 1), 1);
+    EXPECT_EQ(ReadByte(1, 4), 4);
     EXPECT_EQ(tree_.opens, opens + 1);
 }
 
@@ -273,6 +274,105 @@ TEST_F(Tables, OpenDirectoriesAreBounded)
     EXPECT_EQ(gfsi_dir_open(&dirs_, 1, &id), GFS_EBUSY);
     gfsi_dir_release(&dirs_, ids[0]);
     EXPECT_EQ(gfsi_dir_open(&dirs_, 1, &id), 0);
+}
+
+class Modes : public ::testing::Test
+{
+  protected:
+    Modes()
+    {
+        EXPECT_EQ(gfsi_mode_table_init(&t_, nullptr), 0);
+    }
+    ~Modes() override
+    {
+        gfsi_mode_table_fini(&t_);
+    }
+    bool Join(uint64_t ino, uint64_t version)
+    {
+        return gfsi_mode_join(&t_, ino, version, &mode_, &id_);
+    }
+    bool Decide(uint64_t ino, uint64_t version, uint32_t id)
+    {
+        return gfsi_mode_decide(&t_, ino, version, id, &mode_, &id_);
+    }
+    uint32_t Leave(uint64_t ino)
+    {
+        uint32_t id = 99;
+        gfsi_mode_leave(&t_, ino, &id);
+        return id;
+    }
+
+    gfsi_mode_table t_;
+    gfsi_io_mode mode_ = GFSI_IO_DIRECT;
+    uint32_t id_ = 0;
+};
+
+TEST_F(Modes, AllOpensOfAnInodeNameTheSameBackingFileUntilTheLastIsGone)
+{
+    EXPECT_FALSE(Join(5, 4));
+    EXPECT_TRUE(Decide(5, 4, 17));
+    EXPECT_EQ(mode_, GFSI_IO_PASSTHROUGH);
+    EXPECT_TRUE(Join(5, 4));
+    EXPECT_EQ(mode_, GFSI_IO_PASSTHROUGH);
+    EXPECT_EQ(id_, 17u);
+    EXPECT_FALSE(Decide(5, 4, 18)) << "somebody was faster: the reference goes back";
+    EXPECT_EQ(id_, 17u);
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_EQ(Leave(5), 17u);
+    EXPECT_FALSE(Join(5, 4));
+    EXPECT_EQ(Leave(5), 0u) << "unknown inodes are fine";
+}
+
+TEST_F(Modes, AnotherVersionIsReadDirectlyWhileTheOldOneIsOpen)
+{
+    EXPECT_TRUE(Decide(5, 4, 17));
+    EXPECT_TRUE(Join(5, 8));
+    EXPECT_EQ(mode_, GFSI_IO_DIRECT);
+    EXPECT_EQ(id_, 0u);
+    EXPECT_EQ(Leave(5), 17u) << "direct opens are not counted";
+}
+
+TEST_F(Modes, ACachedInodeStaysCachedUntilAllAreClosed)
+{
+    EXPECT_TRUE(Decide(5, 4, 0));
+    EXPECT_EQ(mode_, GFSI_IO_CACHED);
+    EXPECT_FALSE(Decide(5, 4, 17)) << "passthrough has to wait";
+    EXPECT_EQ(mode_, GFSI_IO_CACHED);
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_TRUE(Decide(5, 4, 17));
+    EXPECT_EQ(mode_, GFSI_IO_PASSTHROUGH);
+}
+
+TEST_F(Modes, WithoutRoomIoIsDirect)
+{
+    uint64_t opened = 0, direct = 0;
+    for (uint64_t ino = 1; ino <= 2 * GFS_SESSION_OPENS_MAX; ino++) {
+        if (Join(ino, 4)) {
+            EXPECT_EQ(mode_, GFSI_IO_DIRECT);
+            direct++;
+            continue;
+        }
+        EXPECT_TRUE(Decide(ino, 4, 0));
+        opened++;
+    }
+    EXPECT_LE(opened, (uint64_t)GFS_SESSION_OPENS_MAX);
+    EXPECT_GT(opened, (uint64_t)GFS_SESSION_OPENS_MAX / 2);
+    EXPECT_EQ(opened + direct, (uint64_t)2 * GFS_SESSION_OPENS_MAX);
+}
+
+TEST_F(Modes, ASuccessorFindsThemInTheSharedTable)
+{
+    std::vector<gfs_session_open> shared(GFS_SESSION_OPENS_MAX);
+    gfsi_mode_table first, second;
+    ASSERT_EQ(gfsi_mode_table_init(&first, shared.data()), 0);
+    EXPECT_TRUE(gfsi_mode_decide(&first, 5, 4, 17, &mode_, &id_));
+    gfsi_mode_table_fini(&first);
+    ASSERT_EQ(gfsi_mode_table_init(&second, shared.data()), 0);
+    EXPECT_TRUE(gfsi_mode_join(&second, 5, 4, &mode_, &id_));
+    EXPECT_EQ(id_, 17u);
+    gfsi_mode_table_fini(&second);
 }
 
 class Versions : public ::testing::Test

@@ -52,6 +52,11 @@ struct gfs_fuse_backend_ops {
      * version cannot be had any more. */
     ssize_t (*pread)(void *ctx, void *file, void *buf, size_t size, uint64_t offset);
     void (*close)(void *ctx, void *file);
+
+    /* NULL, or: a descriptor, the caller's to close, of a local regular file that has exactly the
+     * bytes of the opened version and will never change: the kernel then reads it without asking
+     * anybody. Any error means "not now"; it must not wait for long. */
+    int (*backing)(void *ctx, void *file, int *out_fd);
     int (*statfs)(void *ctx, struct gfs_fuse_statfs *out);
 };
 

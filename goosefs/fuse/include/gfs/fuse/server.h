@@ -40,6 +40,7 @@ struct gfs_fuse_config {
     const char *subtype;         /* fstype = fuse.SUBTYPE when mounting itself */
     const char *source;          /* ... and its first column in the mount table */
     bool allow_other;            /* ... */
+    bool passthrough;            /* use the backend's backing files (kernel >= 6.9) */
     bool no_resend;              /* behave as on a kernel without FUSE_NOTIFY_RESEND (tests) */
 };
 
