@@ -47,6 +47,7 @@ static void fill_ack(const struct raft *r, struct raft_message *m, raft_index pr
         .match = raft_match_here(r),
         .received = r->verified,
         .round = r->round_seen,
+        .recovering = r->recovering,
     };
 }
 

@@ -19,7 +19,7 @@
 
 static const uint16_t fixed_sizes[] = {
     [RAFT_MSG_VOTE] = 26,         [RAFT_MSG_VOTE_REPLY] = 10, [RAFT_MSG_APPEND] = 36,
-    [RAFT_MSG_APPEND_REPLY] = 49, [RAFT_MSG_SNAPSHOT] = 38,   [RAFT_MSG_SNAPSHOT_REPLY] = 25,
+    [RAFT_MSG_APPEND_REPLY] = 50, [RAFT_MSG_SNAPSHOT] = 38,   [RAFT_MSG_SNAPSHOT_REPLY] = 25,
     [RAFT_MSG_TIMEOUT_NOW] = 0,   [RAFT_MSG_READ] = 16,       [RAFT_MSG_READ_REPLY] = 25,
 };
 
@@ -123,6 +123,7 @@ static void put_append_reply(struct wire_writer *w, const struct raft_msg_append
     wire_put_u64(w, a->hint_index);
     wire_put_u64(w, a->hint_term);
     wire_put_u64(w, a->round);
+    wire_put_u8(w, a->recovering);
 }
 
 static void put_snapshot(struct wire_writer *w, const struct raft_msg_snapshot *s)
@@ -277,6 +278,7 @@ static void get_append_reply(struct wire_reader *r, struct raft_msg_append_reply
     a->hint_index = wire_get_u64(r);
     a->hint_term = wire_get_u64(r);
     a->round = wire_get_u64(r);
+    a->recovering = get_bool(r);
 }
 
 static bool entry_type_known(uint8_t type)

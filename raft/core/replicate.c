@@ -301,6 +301,13 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         p->acked_round = r->round;
     }
 
+    if (a->recovering && a->rejected && a->match < p->match) {
+        /* What is committed stays so: it cannot vote before it has all of it again. */
+        p->match = a->match;
+        p->received = a->match;
+        raft_peer_probe(r, p, a->prev_index + 1);
+    }
+
     raft_leader_match(r, p, a->match);
     if (a->rejected) {
         on_reject(r, p, a);

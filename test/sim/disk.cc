@@ -140,7 +140,7 @@ void Disk::apply(const Write &w, size_t records)
         prev_term = term_at(w.compact_before - 1);
         log.erase(log.begin(), log.begin() + static_cast<long>(w.compact_before - first));
         first = w.compact_before;
-        while (files.size() > 2 && files.begin()->first < marker) {
+        while (files.size() > keep_files && files.begin()->first < marker) {
             files.erase(files.begin());
         }
     }

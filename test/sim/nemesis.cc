@@ -33,12 +33,23 @@ static void random_world(Rng &rng, Options *o)
     o->chunk_bytes = static_cast<uint32_t>(rng.between(16, 200));
 }
 
+// All the same for everybody, to the microsecond: only the cores' own chance breaks a tie.
+static void symmetric_world(Options *o)
+{
+    o->delay_max = o->delay_min;
+    o->disk_max = o->disk_min;
+    o->loss_permille = o->slow_permille = o->duplicate_permille = o->stall_permille = 0;
+}
+
 Plan random_plan(uint64_t seed)
 {
     Rng rng(seed * 7919 + 17);
     Plan p;
     p.options.seed = seed;
     random_world(rng, &p.options);
+    if (rng.permille(30)) {
+        symmetric_world(&p.options);
+    }
 
     Trouble &t = p.trouble;
     uint64_t *kinds[] = {&t.crash,    &t.crash_all,  &t.isolate,    &t.cut_link,
@@ -48,6 +59,13 @@ Plan random_plan(uint64_t seed)
         *k = rng.permille(500) ? rng.between(1, 10) : 0;
     }
     t.heal = rng.between(3, 15);
+    /* A recovering server has no vote: with two voters, or fewer by a change, that is a majority.
+     */
+    if (p.options.voters >= 3 && t.membership == 0 && rng.permille(400)) {
+        t.rot = rng.between(1, 5);
+    }
+    p.options.keep_files = rng.permille(500) ? 1 : 2;
+    p.options.bad_store_permille = rng.permille(200) ? rng.below(300) : 0;
     t.every = rng.between(20, 400) * kMs;
     p.duration = rng.between(2000, 5000) * kMs;
     return p;
@@ -66,7 +84,8 @@ std::string to_string(const Plan &p)
       << "; trouble every " << t.every / kMs << " ms: crash " << t.crash << " all " << t.crash_all
       << " isolate " << t.isolate << " cut " << t.cut_link << " split " << t.split << " heal "
       << t.heal << " pause " << t.pause << " clock " << t.clock_jump << " disk " << t.freeze_disk
-      << " transfer " << t.transfer << " membership " << t.membership << " snapshot " << t.snapshot;
+      << " transfer " << t.transfer << " membership " << t.membership << " snapshot " << t.snapshot
+      << " rot " << t.rot;
     return s.str();
 }
 
@@ -125,6 +144,7 @@ class Nemesis
     void crash(raft_id id);
     void split();
     void membership();
+    void rot(raft_id id);
     void heal();
 };
 
@@ -141,6 +161,19 @@ void Nemesis::crash(raft_id id)
             w.start(id);
         }
     });
+}
+
+void Nemesis::rot(raft_id id)
+{
+    for (const Node &n : w_.nodes) {
+        if (n.disk.recover_until > 0) {
+            return; // more than a minority would stop the cluster, rightly
+        }
+    }
+    if (w_.node(id).alive) {
+        crash(id);
+        w_.rot(id);
+    }
 }
 
 void Nemesis::split()
@@ -190,9 +223,9 @@ void Nemesis::heal()
 
 void Nemesis::strike()
 {
-    const uint64_t weights[] = {t_.crash,       t_.crash_all, t_.isolate,    t_.cut_link,
-                                t_.split,       t_.heal,      t_.pause,      t_.clock_jump,
-                                t_.freeze_disk, t_.transfer,  t_.membership, t_.snapshot};
+    const uint64_t weights[] = {
+        t_.crash,      t_.crash_all,   t_.isolate,  t_.cut_link,   t_.split,    t_.heal, t_.pause,
+        t_.clock_jump, t_.freeze_disk, t_.transfer, t_.membership, t_.snapshot, t_.rot};
     uint64_t sum = 0, pick = 0;
     for (uint64_t x : weights) {
         sum += x;
@@ -233,6 +266,7 @@ void Nemesis::strike()
         }
         break;
     case 10: membership(); break;
+    case 12: rot(id); break;
     default:
         if (n.alive && !n.paused) {
             w.take_snapshot(id);
@@ -247,6 +281,7 @@ void Nemesis::stop()
     w_.opt.slow_permille = 0;
     w_.opt.duplicate_permille = 0;
     w_.opt.stall_permille = 0;
+    w_.opt.bad_store_permille = 0;
     w_.opt.disk_max = w_.opt.disk_min + kMs;
     heal();
     for (Node &n : w_.nodes) {

@@ -22,6 +22,7 @@ struct Trouble {
     uint64_t transfer = 0;
     uint64_t membership = 0;
     uint64_t snapshot = 0;
+    uint64_t rot = 0; // one server at a time loses what it had on disk
 };
 
 struct Plan {

@@ -86,7 +86,8 @@ void World::send(const Message &m)
     for (int i = 0; i < copies; i++) {
         Time delay = rng.between(opt.delay_min, opt.delay_max);
         /* Slow ones are already beyond the place where the network is cut later. */
-        bool slow = rng.permille(i == 0 ? opt.slow_permille : 300);
+        uint64_t often = m.m.type == RAFT_MSG_READ_REPLY ? 5 : 1; // one is enough to do harm
+        bool slow = rng.permille(i == 0 ? opt.slow_permille * often : 300);
         if (slow) {
             delay += rng.between(50 * kMs, 2 * kSec);
         }

@@ -123,7 +123,9 @@ void World::check_commit(Node &n, const raft_effects &out)
     for (uint32_t k = 0; k < c->n_servers; k++) {
         if (c->servers[k].role == RAFT_VOTER) {
             voters++;
-            have += node(c->servers[k].id).disk.has(out.commit_index, n.term_at(out.commit_index));
+            const Disk &d = node(c->servers[k].id).disk;
+            have += d.has(out.commit_index, n.term_at(out.commit_index)) ||
+                    d.recover_until >= out.commit_index; // had it, and has no vote without it
         }
     }
     if (have * 2 <= voters) {

@@ -117,7 +117,9 @@ struct Disk {
     raft_term prev_term = 0;
     std::deque<Entry> log;
     std::map<raft_index, SnapshotFile> files;
+    size_t keep_files = 2;
     raft_config initial = {};
+    raft_index recover_until = 0; // rot: entries up to here were here and are lost
 
     raft_index last() const
     {
@@ -154,8 +156,10 @@ struct Options {
 
     Time disk_min = 200 * kUs;
     Time disk_max = 200 * kUs;
-    uint64_t stall_permille = 0; // flushes that take very long
-    bool torn = true;            // a crash keeps a prefix of the write in progress
+    uint64_t stall_permille = 0;     // flushes that take very long
+    bool torn = true;                // a crash keeps a prefix of the write in progress
+    uint64_t bad_store_permille = 0; // received chunks that cannot be stored
+    size_t keep_files = 2;           // snapshots kept
 
     Time heartbeat = 30 * kMs;
     Time election = 150 * kMs;
@@ -296,6 +300,7 @@ class World
     void pause(raft_id id);
     void resume(raft_id id);
     void wipe(raft_id id);  // crashed server: an empty disk, another incarnation
+    void rot(raft_id id);   // crashed server: loses the end of its durable log, and knows it
     raft_id leader() const; // alive, of the highest term; 0: none
     raft_id wait_leader(Time limit = 10 * kSec);
 

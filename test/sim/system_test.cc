@@ -100,6 +100,29 @@ TEST_F(System, S71_MessagesOfAnotherClusterChangeNothing)
     finish();
 }
 
+TEST_F(System, S62_AServerThatLostAcknowledgedEntriesHasNoVoteUntilTheyAreBack)
+{
+    World &w = start();
+    elect(1);
+    w.run_for(300 * kMs);
+    w.isolate(2);
+    write(5); // on 1 and 3 only
+    w.crash(3);
+    w.rot(3);
+    ASSERT_GT(w.node(3).disk.recover_until, w.node(3).disk.last());
+    w.crash(1);
+    w.heal();
+    w.start(3);
+    w.run_for(10 * kSec);
+    EXPECT_EQ(w.leader(), 0u) << "2 lacks committed entries, and 3 may not vote it in";
+    w.start(1);
+    ASSERT_TRUE(w.run_until([&] { return w.leader() == 1; }, 10 * kSec));
+    w.run_for(kSec);
+    EXPECT_FALSE(status(3).recovering);
+    EXPECT_EQ(w.node(3).last(), w.node(1).last());
+    finish();
+}
+
 TEST_F(System, S68_AMajorityThatIsGoneStopsTheClusterRatherThanGuessing)
 {
     World &w = start();

@@ -25,6 +25,7 @@ World::World(const Options &o) : opt(o), rng(o.seed)
     nodes.resize(static_cast<size_t>(o.voters + o.spares));
     for (size_t i = 0; i < nodes.size(); i++) {
         nodes[i].id = i + 1;
+        nodes[i].disk.keep_files = o.keep_files;
         if (i < static_cast<size_t>(o.voters)) {
             nodes[i].disk.initial = initial;
         }
@@ -197,6 +198,7 @@ void World::start(raft_id id)
     ev.u.start.prev_term = d.prev_term;
     ev.u.start.entries = entries.data();
     ev.u.start.n_entries = entries.size();
+    ev.u.start.recover_until = d.recover_until;
     say("n" + std::to_string(id) + " starts");
     if (step(id, ev) != 0) {
         fail("the restored state was refused");
@@ -295,6 +297,19 @@ void World::wipe(raft_id id)
     say("n" + std::to_string(id) + " loses its disk");
 }
 
+void World::rot(raft_id id)
+{
+    Disk &d = node(id).disk;
+    assert(!node(id).alive);
+    raft_index keep = std::max(d.marker, d.first - 1);
+    if (d.last() <= keep) {
+        return;
+    }
+    d.recover_until = std::max(d.recover_until, d.last());
+    d.log.resize(keep + rng.below(d.last() - keep) - (d.first - 1));
+    say("n" + std::to_string(id) + " loses its log from " + std::to_string(d.last() + 1));
+}
+
 raft_id World::leader() const
 {
     raft_id found = 0;
@@ -352,6 +367,10 @@ void World::effects(Node &n, const raft_effects &out)
         on_leader(n.id);
     }
     n.out = out;
+    if (n.disk.recover_until > 0) {
+        raft_get_status(n.core, &n.status);
+        n.disk.recover_until = n.status.recovering ? n.disk.recover_until : 0;
+    }
     do_messages(n, out);
     do_chunk(n, out);
     do_apply(n, out);
@@ -540,11 +559,12 @@ void World::do_chunk(Node &n, const raft_effects &out)
     ev.type = RAFT_EVENT_SNAPSHOT_STORED;
     ev.u.stored.index = c.meta.index;
     ev.u.stored.end = c.offset + c.len;
+    ev.u.stored.failed = rng.permille(opt.bad_store_permille);
     SnapshotFile file;
     file.index = c.meta.index;
     file.term = c.meta.term;
     file.config = *c.meta.config;
-    if (c.last) {
+    if (c.last && !ev.u.stored.failed) {
         StateMachine check;
         file.data = std::make_shared<const std::vector<uint8_t>>(n.incoming);
         if (!StateMachine::parse(file.data, &check)) {

@@ -58,6 +58,8 @@ struct raft_msg_append_reply {
     raft_index hint_index; /* rejected: the receiver's last index <= prev_index whose term ... */
     raft_term hint_term;   /* ... is <= prev_term, and its term */
     uint64_t round;        /* as in the request */
+    bool recovering;       /* the sender has lost entries that it had acknowledged: `match` counts
+                              even where it is less than before */
 };
 
 struct raft_msg_snapshot {

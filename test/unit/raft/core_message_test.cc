@@ -48,7 +48,7 @@ void fill(Sample *s, uint8_t type)
         s->entries = {{4, kPayload, 19, RAFT_ENTRY_COMMAND}, {5, nullptr, 0, RAFT_ENTRY_NOOP}};
         m.u.append = {17, 4, 16, 99, 5, 2, s->entries.data()};
         break;
-    case RAFT_MSG_APPEND_REPLY: m.u.append_reply = {true, 17, 12, 13, 11, 3, 99}; break;
+    case RAFT_MSG_APPEND_REPLY: m.u.append_reply = {true, 17, 12, 13, 11, 3, 99, true}; break;
     case RAFT_MSG_SNAPSHOT: m.u.snapshot = {10, 3, 1000, 500, 19, &s->config, kPayload}; break;
     case RAFT_MSG_SNAPSHOT_REPLY: m.u.snapshot_reply = {10, 519, true, 10}; break;
     case RAFT_MSG_READ: m.u.read = {77, 3}; break;

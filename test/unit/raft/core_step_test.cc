@@ -531,6 +531,7 @@ TEST(Message, FromHostilePeersCannotBreakTheCore)
                     small(), small(), small(), small(), 0, static_cast<uint32_t>(rng() % 8), log};
             } else if (m.type == RAFT_MSG_APPEND_REPLY) {
                 m.u.append_reply.rejected = rng() % 2;
+                m.u.append_reply.recovering = rng() % 2;
             } else if (m.type == RAFT_MSG_SNAPSHOT) {
                 m.u.snapshot = {
                     small(), small(), small(), small(), static_cast<uint32_t>(rng() % 5),
