@@ -18,6 +18,7 @@
 #include "dir_table.h"
 #include "file_table.h"
 #include "mode_table.h"
+#include "reply_bufs.h"
 #include "version_cache.h"
 
 /* Every operation that is counted and timed. */
@@ -70,6 +71,7 @@ struct gfs_fuse {
     struct gfsi_fuse_worker *pool;
     pthread_mutex_t backing_mutex; /* of the workers' backing_ fields */
     pthread_cond_t backing_cond;
+    struct gfsi_reply_bufs reply_bufs;
     struct gfsi_op_metrics op_metrics[GFSI_OP_COUNT];
     struct gfs_metric *read_bytes;
     struct gfs_metric *resent;
@@ -86,7 +88,6 @@ struct gfsi_fuse_worker {
     uint32_t backing_seq;
     uint32_t backing_ticket; /* of the keeper's answer it waits for; 0: none */
     int backing_answer;      /* 0: not yet */
-    char *buf;               /* GFS_FUSE_MAX_READ bytes for replies, made on first use */
 };
 
 /* worker.c: the calling thread's, NULL outside the pool. */

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 
 #include <gfs/base/auto.h>
 #include <gfs/base/clock.h>
@@ -111,26 +110,13 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     gfsi_observe(fuse, GFSI_OP_OPEN, started);
 }
 
-static char *reply_buffer(size_t size)
-{
-    struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
-
-    if (w == NULL || size > GFS_FUSE_MAX_READ) {
-        return NULL;
-    }
-    if (w->buf == NULL) {
-        w->buf = malloc(GFS_FUSE_MAX_READ);
-    }
-    return w->buf;
-}
-
 void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
                   struct fuse_file_info *fi)
 {
     struct gfs_fuse *fuse = fuse_req_userdata(req);
     int64_t started = gfs_clock_mono();
     uint64_t ino = gfsi_ino_from_node(fuse, node);
-    char *buf = reply_buffer(size);
+    char *buf = size <= GFS_FUSE_MAX_READ ? gfsi_reply_bufs_take(&fuse->reply_bufs) : NULL;
     ssize_t n = GFS_ENOMEM;
 
     if (buf != NULL) {
@@ -142,6 +128,7 @@ void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
         (void)fuse_reply_buf(req, buf, (size_t)n);
         gfs_metric_add(fuse->read_bytes, n);
     }
+    gfsi_reply_bufs_give(&fuse->reply_bufs, buf);
     gfsi_observe(fuse, GFSI_OP_READ, started);
 }
 

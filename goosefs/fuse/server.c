@@ -116,6 +116,7 @@ int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, st
     fuse->config = *config;
     (void)pthread_mutex_init(&fuse->backing_mutex, NULL);
     init_cond(&fuse->backing_cond);
+    gfsi_reply_bufs_init(&fuse->reply_bufs, GFS_FUSE_MAX_READ);
     fuse->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fuse->wake_fd < 0) {
         rc = gfs_err_set_errno(err, errno, "eventfd");
@@ -157,6 +158,7 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse)
     if (fuse->wake_fd >= 0) {
         (void)close(fuse->wake_fd);
     }
+    gfsi_reply_bufs_fini(&fuse->reply_bufs);
     (void)pthread_cond_destroy(&fuse->backing_cond);
     (void)pthread_mutex_destroy(&fuse->backing_mutex);
     free(fuse->pool);

@@ -49,8 +49,6 @@ static void *run(void *arg)
         gfsi_channel_recover_slots(fuse, w->index);
     }
     serve(fuse);
-    free(w->buf);
-    w->buf = NULL;
     if (atomic_fetch_sub(&fuse->workers, 1) == 1) {
         (void)!write(fuse->wake_fd, &one, sizeof(one));
     }
