@@ -4,13 +4,12 @@
 
 #include <gfs/base/str.h>
 
-#define NO_JVM    "nothing here runs on a JVM"
-#define NO_IMAGE  "the local platform runs programs, not images"
-#define NO_JOB    "masters and workers run load jobs themselves"
-#define ONE_NODE  "placement needs a cluster"
-#define NO_LIMITS "the local platform sets no resource limits"
-
-#define ARGS_MAX 64
+#define NO_JVM      "nothing here runs on a JVM"
+#define NO_IMAGE    "the local platform runs programs, not images"
+#define NO_JOB      "masters and workers run load jobs themselves"
+#define ONE_NODE    "placement needs a cluster"
+#define BY_PROPERTY "the client takes spec.fuse.properties"
+#define NO_LIMITS   "the local platform sets no resource limits"
 
 /* The document: "The parameter must be set to a positive odd number." */
 static void read_master_replicas(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
@@ -76,22 +75,9 @@ static void read_fuse_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *n
     read_properties(ctx, node, &((struct gfs_runtime *)out)->fuse);
 }
 
-static void read_fuse_env(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
-{
-    read_env(ctx, node, &((struct gfs_runtime *)out)->fuse);
-}
-
 static void read_fuse_global(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
 {
     (void)gfsi_read_bool(ctx, node, "spec.fuse.global", &((struct gfs_runtime *)out)->fuse_global);
-}
-
-static void read_fuse_args(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
-{
-    struct gfs_runtime *runtime = out;
-
-    gfsi_read_texts(ctx, node, "spec.fuse.args", ARGS_MAX, &runtime->fuse_args,
-                    &runtime->n_fuse_args);
 }
 
 static void read_clean_policy(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
@@ -117,9 +103,9 @@ static void read_clean_policy(struct gfsi_ctx *ctx, const struct gfsi_yaml *node
 
 static const struct gfsi_field FUSE[] = {
     {.name = "properties", .read = read_fuse_properties},
-    {.name = "env", .read = read_fuse_env},
+    {.name = "env", .note = BY_PROPERTY},
     {.name = "global", .read = read_fuse_global},
-    {.name = "args", .read = read_fuse_args},
+    {.name = "args", .note = BY_PROPERTY},
     {.name = "cleanPolicy", .read = read_clean_policy},
     {.name = "jvmOptions", .note = NO_JVM},
     {.name = "image", .note = NO_IMAGE},

@@ -169,15 +169,6 @@ static struct gfs_pod *add_pod(struct gfsi_build *b, enum gfs_role role, int ind
     return &plan->pods[plan->n_pods++];
 }
 
-static void copy_args(struct gfsi_build *b, struct gfs_container *container, const char **args,
-                      size_t n)
-{
-    container->args = gfsi_zalloc(b, (n + 1) * sizeof(*args));
-    for (size_t i = 0; container->args != NULL && i < n; i++) {
-        container->args[container->n_args++] = gfsi_textf(b, "%s", args[i]);
-    }
-}
-
 static void add_service(struct gfsi_build *b, const struct gfs_pod *master)
 {
     struct gfs_plan *plan = b->plan;
@@ -226,9 +217,7 @@ static void add_pods(struct gfsi_build *b)
     for (size_t i = 0; i < b->facts->n_nodes; i++) {
         struct gfs_pod *pod = add_pod(b, GFS_ROLE_FUSE, (int)i, "goosefs-fuse");
 
-        copy_args(b, &pod->containers[0], runtime->fuse_args, runtime->n_fuse_args);
         pod->properties = b->plan->conf;
-        gfsi_kvs_merge(b, &pod->env, &runtime->fuse.env);
     }
 }
 

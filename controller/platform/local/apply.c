@@ -85,28 +85,26 @@ static void replace_dataset(struct gfsi_pair *pair, struct gfs_object *object)
     pair->dataset = object;
 }
 
-static void take(struct gfsi_pair *pair, struct gfs_object *object)
+static void take(struct gfsi_pair *pair, struct gfs_object *object, int64_t created_ms)
 {
-    int64_t now = gfs_clock_wall_ms();
-
     pair->replan = true;
     if (object->kind == GFS_KIND_RUNTIME) {
-        pair->runtime_created_ms = pair->runtime == NULL ? now : pair->runtime_created_ms;
+        pair->runtime_created_ms = created_ms;
         pair->runtime = gfs_object_free(pair->runtime);
         pair->runtime = object;
         pair->missing_dataset_said = false;
         return;
     }
 
+    pair->dataset_created_ms = created_ms;
     if (pair->dataset != NULL) {
         replace_dataset(pair, object);
     } else {
-        pair->dataset_created_ms = now;
         pair->dataset = object;
     }
 }
 
-const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object, bool stored,
+const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object, int64_t stored_ms,
                             struct gfs_err *err)
 {
     struct gfsi_pair *pair = find_or_add(local, object->ns, object->name);
@@ -118,8 +116,14 @@ const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object,
 
     const struct gfs_object *old = object->kind == GFS_KIND_DATASET ? pair->dataset : pair->runtime;
 
+    int64_t created_ms = stored_ms != 0 ? stored_ms : gfs_clock_wall_ms();
+
+    if (old != NULL) {
+        created_ms =
+            object->kind == GFS_KIND_DATASET ? pair->dataset_created_ms : pair->runtime_created_ms;
+    }
     if (check_change(pair, object, err) < 0 ||
-        (!stored && gfsi_state_save(local->opts.state_dir, object, err) < 0)) {
+        (stored_ms == 0 && gfsi_state_save(local->opts.state_dir, object, created_ms, err) < 0)) {
         gfsi_pair_poke(pair); /* which frees it if it was made for nothing */
         return NULL;
     }
@@ -132,7 +136,7 @@ const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object,
         pair->replan = true; /* a tier path may exist by now */
         (void)gfs_object_free(object);
     } else {
-        take(pair, object);
+        take(pair, object, created_ms);
     }
 
     gfsi_pair_poke(pair);

@@ -362,6 +362,7 @@ static bool adopt(struct gfsi_child *child)
     if (pidfd < 0 || watch_process(child, file.pid, pidfd, false) < 0) {
         return false;
     }
+    child->started_ms = gfsi_process_start_ms(file.start);
     if (file.hash != child->hash) {
         child->starts = 0;
         terminate(child);

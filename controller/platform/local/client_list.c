@@ -167,38 +167,45 @@ static void list_done(void *arg)
 
     if (l->release) {
         local->stage = GFSI_STAGE_SYSTEM;
-        gfsi_local_changed(local);
+    }
+    if (local->stage != GFSI_STAGE_RUNNING) {
+        gfsi_local_changed(local); /* the stop waits for questions that are under way */
     }
 
     free(l);
 }
 
-static void ask_keeper(struct gfsi_local *local, bool release)
+static int ask_keeper(struct gfsi_local *local, bool release)
 {
     struct listing *l = calloc(1, sizeof(*l));
 
     if (l == NULL) {
-        return;
+        return GFS_ENOMEM;
     }
 
     l->local = local;
     l->release = release;
     gfsi_pathf(l->socket, sizeof(l->socket), "%s", local->keeper_socket);
     local->polling = true;
-    if (gfsi_jobs_run(local->jobs, list_work, list_done, l) < 0) {
+
+    int rc = gfsi_jobs_run(local->jobs, list_work, list_done, l);
+
+    if (rc < 0) {
         local->polling = false;
         free(l);
     }
+
+    return rc;
 }
 
 void gfsi_clients_poll(struct gfsi_local *local)
 {
     if (!local->polling) {
-        ask_keeper(local, false);
+        (void)ask_keeper(local, false); /* the next tick asks again */
     }
 }
 
 void gfsi_clients_release(struct gfsi_local *local)
 {
-    ask_keeper(local, true);
+    (void)ask_keeper(local, true); /* so does the next tick */
 }

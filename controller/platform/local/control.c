@@ -111,7 +111,7 @@ static int apply_one(struct gfsi_local *local, struct gfs_manifest *manifest, si
 
     object = gfs_manifest_take(manifest, i);
 
-    const char *verb = gfsi_pair_apply(local, object, false, err);
+    const char *verb = gfsi_pair_apply(local, object, 0, err);
 
     if (verb == NULL) {
         (void)gfs_object_free(object);

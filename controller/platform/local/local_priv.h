@@ -141,9 +141,10 @@ struct gfsi_pair {
 void gfsi_pair_replan(struct gfsi_pair *pair); /* plan is NULL as before when it cannot be made */
 struct gfsi_pair *gfsi_pair_find(struct gfsi_local *local, const char *ns, const char *name);
 
-/* Takes the object. Returns "created", "configured" or "unchanged", or NULL with `err` when the
+/* Takes the object. `stored_ms`: it was read back from the state directory, where it has been since
+ * then; 0: it is new. Returns "created", "configured" or "unchanged", or NULL with `err` when the
  * change cannot be made; then the object is the caller's still. */
-const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object, bool stored,
+const char *gfsi_pair_apply(struct gfsi_local *local, struct gfs_object *object, int64_t stored_ms,
                             struct gfs_err *err);
 
 /* Starts the deletion; it goes on by itself. GFS_ENOENT. */
@@ -205,6 +206,9 @@ void gfsi_local_event(struct gfsi_local *local, const char *ns, const char *kind
 /* Something changed that a waiter or a stage of the stop may have been waiting for. */
 void gfsi_local_changed(struct gfsi_local *local);
 void gfsi_local_advance_stop(struct gfsi_local *local);
+
+/* logs.c: keeps the logs of all pods below their maximum. */
+void gfsi_logs_trim(struct gfsi_local *local);
 
 /* leftovers.c: stops processes and removes directories of pods that nothing wants any more: a
  * deletion was cut short by the end of the instance before this one. May block; before the loop

@@ -12,6 +12,7 @@
 
 #include <gfs/base/auto.h>
 #include <gfs/base/buf.h>
+#include <gfs/base/clock.h>
 #include <gfs/base/file.h>
 #include "platform/local/pathf.h"
 
@@ -77,6 +78,19 @@ uint64_t gfsi_process_start(pid_t pid)
 
     gfs_buf_init(&buf, 4096);
     return read_stat(pid, &buf, &stat) == 0 ? start_of(stat) : 0;
+}
+
+int64_t gfsi_process_start_ms(uint64_t start)
+{
+    struct timespec since_boot = {0};
+    long ticks = sysconf(_SC_CLK_TCK);
+
+    (void)clock_gettime(CLOCK_BOOTTIME, &since_boot);
+
+    int64_t boot_ms = gfs_clock_wall_ms() -
+                      ((int64_t)since_boot.tv_sec * 1000 + since_boot.tv_nsec / GFS_NS_PER_MS);
+
+    return boot_ms + (int64_t)(start * 1000 / (uint64_t)(ticks > 0 ? ticks : 100));
 }
 
 int gfsi_pidfile_write(const char *path, pid_t pid, uint64_t hash, struct gfs_err *err)

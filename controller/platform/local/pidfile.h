@@ -30,6 +30,9 @@ int gfsi_pidfile_open(const struct gfsi_pidfile *file);
 /* Start time of a process; 0 when it does not exist. */
 uint64_t gfsi_process_start(pid_t pid);
 
+/* The wall clock when a process with that start time started, ms. */
+int64_t gfsi_process_start_ms(uint64_t start);
+
 /* kill(2) by pidfd. */
 int gfsi_pidfd_signal(int pidfd, int signal);
 

@@ -381,8 +381,14 @@ void gfsi_pod_start(struct gfsi_pod *pod)
     }
 
     for (size_t i = 0; i < pod->n_containers; i++) {
-        if (pod->containers[i].child != NULL) {
-            gfsi_child_start(pod->containers[i].child);
+        struct gfsi_child *child = pod->containers[i].child;
+
+        if (child == NULL) {
+            continue;
+        }
+        gfsi_child_start(child);
+        if (gfsi_child_started_ms(child) != 0 && gfsi_child_started_ms(child) < pod->created_ms) {
+            pod->created_ms = gfsi_child_started_ms(child); /* adopted */
         }
     }
 }

@@ -16,6 +16,7 @@
 #include <gfs/base/clock.h>
 #include <gfs/base/file.h>
 #include <gfs/base/log.h>
+#include <gfs/mounter/mounttable.h>
 #include <gfs/rpc/rpc.h>
 
 #include "platform/local/local_priv.h"
@@ -221,6 +222,12 @@ static void on_tick(void *arg)
         gfsi_clients_poll(local);
         gfsi_node_probe(local);
     }
+    if (rest) {
+        gfsi_logs_trim(local);
+    }
+    if (local->stage != GFSI_STAGE_RUNNING) {
+        gfsi_local_changed(local);
+    }
 
     gfsi_control_check_waiters(local); /* clients that went away */
     gfsi_timer_set(local->loop, &local->tick,
@@ -229,12 +236,12 @@ static void on_tick(void *arg)
 
 /* ---- starting ---- */
 
-static void on_stored(void *arg, struct gfs_object *object)
+static void on_stored(void *arg, struct gfs_object *object, int64_t created_ms)
 {
     struct gfsi_local *local = arg;
     struct gfs_err err = GFS_ERR_INIT;
 
-    if (gfsi_pair_apply(local, object, true, &err) == NULL) {
+    if (gfsi_pair_apply(local, object, created_ms, &err) == NULL) {
         gfs_error("local", "cannot use a stored object", "error=%s", GFS_Q(err.text));
         (void)gfs_object_free(object);
     }
@@ -269,7 +276,7 @@ static int apply_file(struct gfsi_local *local, const char *file, struct gfs_err
     for (size_t i = 0; rc == 0 && i < manifest->n; i++) {
         struct gfs_object *object = gfs_manifest_take(manifest, i);
 
-        if (gfsi_pair_apply(local, object, false, err) == NULL) {
+        if (gfsi_pair_apply(local, object, 0, err) == NULL) {
             (void)gfs_object_free(object);
             rc = err->code;
         }
@@ -337,6 +344,9 @@ static void close_local(struct gfsi_local *local)
 
         local->pairs = pair->next;
         if (pair->conf_path[0] != '\0') {
+            /* Only what a keeper left that died: it has unmounted the rest. */
+            (void)gfs_mount_unmount(pair->fuse_path, GFS_UNMOUNT_LAZY | GFS_UNMOUNT_ALL, NULL);
+            (void)rmdir(pair->fuse_path);
             gfsi_client_remove_conf(pair->conf_path); /* written again at the next start */
         }
         gfsi_pair_free(pair);

@@ -14,6 +14,7 @@
 
 #include <gfs/base/auto.h>
 #include <gfs/base/buf.h>
+#include <gfs/base/clock.h>
 #include <gfs/base/file.h>
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
@@ -125,13 +126,24 @@ static void object_path(const char *dir, const struct gfs_object *object, char *
                gfs_object_kind_names(object->kind)->singular, object->ns, object->name);
 }
 
-int gfsi_state_save(const char *dir, const struct gfs_object *object, struct gfs_err *err)
+int gfsi_state_save(const char *dir, const struct gfs_object *object, int64_t created_ms,
+                    struct gfs_err *err)
 {
     char path[PATH_MAX];
 
     object_path(dir, object, path, sizeof(path));
+
     /* Options of a mount may be credentials. */
-    return gfs_file_write_atomic(path, object->json, strlen(object->json), 0600, err);
+    int rc = gfs_file_write_atomic(path, object->json, strlen(object->json), 0600, err);
+    const struct timespec created = {.tv_sec = created_ms / 1000,
+                                     .tv_nsec = created_ms % 1000 * GFS_NS_PER_MS};
+    const struct timespec times[2] = {created, created};
+
+    if (rc == 0) {
+        (void)utimensat(AT_FDCWD, path, times, 0); /* an age is not worth failing for */
+    }
+
+    return rc;
 }
 
 int gfsi_state_remove(const char *dir, const struct gfs_object *object, struct gfs_err *err)
@@ -146,8 +158,16 @@ int gfsi_state_remove(const char *dir, const struct gfs_object *object, struct g
     return 0;
 }
 
-static void load_file(const char *path, void (*each)(void *arg, struct gfs_object *object),
-                      void *arg)
+static int64_t file_time_ms(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0
+               ? (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / GFS_NS_PER_MS
+               : gfs_clock_wall_ms();
+}
+
+static void load_file(const char *path, gfsi_state_each_fn each, void *arg)
 {
     struct gfs_buf text gfs_auto_buf;
     struct gfs_buf why gfs_auto_buf;
@@ -164,7 +184,7 @@ static void load_file(const char *path, void (*each)(void *arg, struct gfs_objec
     }
 
     if (gfs_manifest_parse(gfs_buf_str(&text), text.len, "default", &diags, &manifest) == 0) {
-        each(arg, gfs_manifest_take(manifest, 0));
+        each(arg, gfs_manifest_take(manifest, 0), file_time_ms(path));
     } else {
         gfs_diags_print(&diags, &why);
         gfs_error("local", "cannot use a stored object", "error=%s", GFS_Q(gfs_buf_str(&why)));
@@ -174,8 +194,7 @@ static void load_file(const char *path, void (*each)(void *arg, struct gfs_objec
     gfs_diags_fini(&diags);
 }
 
-int gfsi_state_load(const char *dir, void (*each)(void *arg, struct gfs_object *object), void *arg,
-                    struct gfs_err *err)
+int gfsi_state_load(const char *dir, gfsi_state_each_fn each, void *arg, struct gfs_err *err)
 {
     char path[PATH_MAX];
 

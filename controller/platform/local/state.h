@@ -25,13 +25,15 @@ extern "C" {
  * as long as the directory is used. */
 int gfsi_state_open(const char *dir, int *out_lock, struct gfs_err *err);
 
-int gfsi_state_save(const char *dir, const struct gfs_object *object, struct gfs_err *err);
+/* `created_ms` (wall clock) is kept as the file's modification time. */
+int gfsi_state_save(const char *dir, const struct gfs_object *object, int64_t created_ms,
+                    struct gfs_err *err);
 int gfsi_state_remove(const char *dir, const struct gfs_object *object, struct gfs_err *err);
 
 /* Calls `each` with every stored object, which it then owns. A file that does not parse is reported
  * and left where it is. */
-int gfsi_state_load(const char *dir, void (*each)(void *arg, struct gfs_object *object), void *arg,
-                    struct gfs_err *err);
+typedef void (*gfsi_state_each_fn)(void *arg, struct gfs_object *object, int64_t created_ms);
+int gfsi_state_load(const char *dir, gfsi_state_each_fn each, void *arg, struct gfs_err *err);
 
 #ifdef __cplusplus
 }

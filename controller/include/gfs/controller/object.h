@@ -97,8 +97,6 @@ struct gfs_runtime {
     struct gfs_component fuse;
     bool fuse_global; /* one client per node from the start; false: on NodeStage */
     enum gfs_clean_policy clean_policy;
-    const char **fuse_args; /* spec.fuse.args */
-    size_t n_fuse_args;
     struct gfs_tier tiers[GFS_TIER_MAX_LEVELS]; /* fastest first */
     size_t n_tiers;
     struct gfs_kvs properties; /* spec.properties, all components */

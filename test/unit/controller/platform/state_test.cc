@@ -92,13 +92,14 @@ TEST_F(State, ObjectsComeBackAsTheyWere)
     Object runtime(sample("runtime.yaml"));
     gfs_err err = GFS_ERR_INIT;
     int lock = -1;
-    auto each = [](void *arg, gfs_object *object) {
+    auto each = [](void *arg, gfs_object *object, int64_t created_ms) {
+        EXPECT_EQ(created_ms, 1700000000123);
         static_cast<std::vector<gfs_object *> *>(arg)->push_back(object);
     };
 
     ASSERT_EQ(gfsi_state_open(dir.c_str(), &lock, &err), 0) << err.text;
-    ASSERT_EQ(gfsi_state_save(dir.c_str(), dataset.ptr, &err), 0) << err.text;
-    ASSERT_EQ(gfsi_state_save(dir.c_str(), runtime.ptr, &err), 0) << err.text;
+    ASSERT_EQ(gfsi_state_save(dir.c_str(), dataset.ptr, 1700000000123, &err), 0) << err.text;
+    ASSERT_EQ(gfsi_state_save(dir.c_str(), runtime.ptr, 1700000000123, &err), 0) << err.text;
     write("objects/dataset.default.broken.json", "{\"kind\": ");
     ASSERT_EQ(gfsi_state_load(dir.c_str(), each, &loaded, &err), 0) << err.text;
     ASSERT_EQ(loaded.size(), 2u) << "the broken one is skipped";
