@@ -198,6 +198,9 @@ static void deliver_snapshot(struct raft_node *node, struct rafti_parcel *parcel
                   (unsigned long long)chunk->index, raft_node_strerror(err));
         rafti_note(node, RAFTI_NOTE_GONE, chunk->index, 0, false);
     }
+    if (err == RAFT_NODE_CORRUPT || err == RAFT_NODE_IO) {
+        (void)rafti_snapper_want(node); /* the state machine can still write a good one */
+    }
     free(buf);
 }
 

@@ -64,7 +64,7 @@ void rafti_snapstore_abandon(struct rafti_snapstore *store);
  * NOT_FOUND. */
 int rafti_snapstore_open_image(struct rafti_snapstore *store, uint64_t index);
 
-/* Bytes of the wire form. 0, NOT_FOUND (no such snapshot any more), IO. */
+/* Bytes of the wire form, checked. 0, NOT_FOUND (no such snapshot any more), CORRUPT, IO. */
 int rafti_snapstore_read(struct rafti_snapstore *store, uint64_t index, uint64_t offset, void *buf,
                          uint32_t len);
 

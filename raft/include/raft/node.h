@@ -199,10 +199,9 @@ struct raft_node_opts {
  * Recovers from opts->dir (log, newest valid snapshot, state machine brought to it if it is
  * behind) and leaves the node ready to start. Copies everything in @opts. *out only set on success.
  * A log with a damaged record is cut before it and the node comes up without a vote, until the
- * entries it had are back from the others (raft_node_info.recovering; it needs a leader elected
- * after the restart). Errors: INVALID, NO_MEMORY, LOCKED, MISMATCH, IO, FULL, FSM, CORRUPT (the
- * damage can't be judged, a file is missing, or there is no other voter to recover from: remove
- * the directory and join as a learner again).
+ * entries it had are back from the others (raft_node_info.recovering). Errors: INVALID, NO_MEMORY,
+ * LOCKED, MISMATCH, IO, FULL, FSM, CORRUPT (the damage can't be judged, a file is missing, or there
+ * is no other voter to recover from: remove the directory and join as a learner again).
  */
 int raft_node_open(const struct raft_node_opts *opts, struct raft_node **out);
 

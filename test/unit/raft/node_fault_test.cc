@@ -130,7 +130,16 @@ TEST(RaftNode, FullDiskRefusesProposalsUntilASnapshotFreesIt)
     EXPECT_EQ(0, c.fatals());
 }
 
-// Flips a bit in the middle of what node @id has logged.
+void FlipByte(const std::string &path, size_t at)
+{
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    char byte = static_cast<char>(file.get() ^ 8);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(byte);
+}
+
+// In the oldest segment of node @id.
 void DamageLog(Cluster *c, uint64_t id, size_t at)
 {
     std::string found;
@@ -139,11 +148,7 @@ void DamageLog(Cluster *c, uint64_t id, size_t at)
             found = it.path().string();
         }
     }
-    std::fstream file(found, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(at));
-    char byte = static_cast<char>(file.get() ^ 8);
-    file.seekp(static_cast<std::streamoff>(at));
-    file.put(byte);
+    FlipByte(found, at);
 }
 
 TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
@@ -160,10 +165,6 @@ TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
     DamageLog(&c, damaged, 5 * 4096 + 100);
     ASSERT_EQ(0, c.Start(damaged));
     EXPECT_TRUE(std::filesystem::exists(c.DirOf(damaged) + "/recovering"));
-    // A leader that saw the entries there does not look behind them again; the next one does.
-    EXPECT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
-        raft_node_transfer(c.Node(leader), damaged % 3 + 1, cb, arg);
-    }));
     for (int i = 30; i < 40; i++) {
         ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
     }
@@ -180,6 +181,40 @@ TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
     // Whole again: it can be in the majority that elects, and lead.
     c.Kill(c.Leader());
     EXPECT_EQ(RAFT_NODE_OK, c.Propose("end").status);
+    EXPECT_EQ(0, c.fatals());
+}
+
+TEST(RaftNode, DamagedSnapshotIsNotSentButMadeAnew)
+{
+    Cluster c(3, [](raft_node_opts *o) {
+        o->snapshot_entries = UINT64_MAX;
+        o->trailing_entries = 1;
+    });
+    c.StartAll();
+    ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(0)).status);
+    uint64_t leader = c.Leader();
+    uint64_t lagging = leader % 3 + 1;
+    c.Kill(lagging);
+    for (int i = 1; i < 30; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        if (id == lagging) {
+            continue;
+        }
+        ASSERT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+            raft_node_snapshot(c.Node(id), cb, arg);
+        }));
+        for (auto &it : std::filesystem::directory_iterator(c.DirOf(id))) {
+            if (it.path().extension() == ".img") {
+                FlipByte(it.path().string(), 20);
+            }
+        }
+    }
+    ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(30)).status);
+    ASSERT_EQ(0, c.Start(lagging));
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 31));
+    ExpectAll(c.FsmOf(lagging)->values(), 31);
     EXPECT_EQ(0, c.fatals());
 }
 

@@ -191,6 +191,9 @@ TEST_F(SnapStore, DamageInTheImageIsFoundBeforeItIsUsed)
     int status;
     Restore(&s.store, 7, &status);
     EXPECT_EQ(RAFT_NODE_CORRUPT, status);
+    char byte;
+    EXPECT_EQ(0, rafti_snapstore_read(&s.store, 7, 1000, &byte, 1)) << "another chunk";
+    EXPECT_EQ(RAFT_NODE_CORRUPT, rafti_snapstore_read(&s.store, 7, 270000, &byte, 1));
 }
 
 TEST_F(SnapStore, EveryDamagedByteOfTheMetaFileIsFound)
