@@ -145,7 +145,7 @@ static int mount_failed(const char *path, int code, struct gfs_err *err)
     case GFS_ENOENT:
         return gfs_err_set(err, code, "mount %s: the parent directory does not exist", path);
     case GFS_ENOTDIR: return gfs_err_set(err, code, "mount %s: a parent is a file", path);
-    case GFS_EBUSY:
+    case GFS_ERANGE:
         return gfs_err_set(err, code, "mount %s: there are %d mounts already", path,
                            GFSI_MOUNTS_MAX);
     default: return gfs_err_wrap(err, code, "mount %s", path);

@@ -159,7 +159,7 @@ int64_t gfsi_apply_mount(struct gfsi_tx *tx, const struct gfsi_op *op)
     }
 
     if (mounts >= GFSI_MOUNTS_MAX) {
-        return GFS_EBUSY;
+        return GFS_ERANGE;
     }
 
     tx->state.next_mount_id++;

@@ -148,6 +148,19 @@ TEST_F(Mount, at_the_root_keeps_the_others)
     EXPECT_EQ(Mounts(), Names{"1/a/b=http://b/"});
 }
 
+TEST_F(Mount, the_table_has_a_limit)
+{
+    std::vector<std::string> batch;
+    for (int i = 0; i <= GFSI_MOUNTS_MAX; i++) {
+        batch.push_back(MountEntry("/m" + std::to_string(i), "http://m/"));
+    }
+    std::vector<int64_t> results = ns.ApplyAll(batch);
+    EXPECT_EQ(results[GFSI_MOUNTS_MAX - 1], GFSI_MOUNTS_MAX);
+    EXPECT_EQ(results[GFSI_MOUNTS_MAX], GFS_ERANGE);
+    EXPECT_EQ(ns.Apply(UnmountEntry("/m0")), 1);
+    EXPECT_EQ(ns.Apply(MountEntry("/again", "http://m/")), GFSI_MOUNTS_MAX + 1);
+}
+
 TEST_F(Mount, unmount_names_what_is_wrong)
 {
     ns.Apply(MountEntry("/a/b", "http://b/"));
