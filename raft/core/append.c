@@ -268,7 +268,7 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
     commit_verified(r, a);
 
     /* New entries are acknowledged when they are durable; everything else at once. */
-    if (a->n_entries > 0 && raft_match_here(r) < end) {
+    if (a->quiet || (a->n_entries > 0 && raft_match_here(r) < end)) {
         return;
     }
 

@@ -18,7 +18,7 @@
 #define WIRE_ENTRY_HEADER 13u
 
 static const uint16_t fixed_sizes[] = {
-    [RAFT_MSG_VOTE] = 26,         [RAFT_MSG_VOTE_REPLY] = 10, [RAFT_MSG_APPEND] = 36,
+    [RAFT_MSG_VOTE] = 26,         [RAFT_MSG_VOTE_REPLY] = 10, [RAFT_MSG_APPEND] = 37,
     [RAFT_MSG_APPEND_REPLY] = 50, [RAFT_MSG_SNAPSHOT] = 38,   [RAFT_MSG_SNAPSHOT_REPLY] = 25,
     [RAFT_MSG_TIMEOUT_NOW] = 0,   [RAFT_MSG_READ] = 16,       [RAFT_MSG_READ_REPLY] = 25,
 };
@@ -103,6 +103,7 @@ static void put_append(struct wire_writer *w, const struct raft_msg_append *a)
     wire_put_u64(w, a->prev_term);
     wire_put_u64(w, a->commit);
     wire_put_u64(w, a->round);
+    wire_put_u8(w, a->quiet);
     wire_put_u32(w, a->n_entries);
     for (uint32_t i = 0; i < a->n_entries; i++) {
         const struct raft_entry *e = &a->entries[i];
@@ -327,6 +328,7 @@ static void get_append(struct wire_reader *r, struct raft_msg_append *a)
     a->prev_term = wire_get_u64(r);
     a->commit = wire_get_u64(r);
     a->round = wire_get_u64(r);
+    a->quiet = get_bool(r);
     a->n_entries = wire_get_u32(r);
 }
 

@@ -116,6 +116,7 @@ static bool send_append(struct raft *r, struct raft_peer *p)
         .prev_term = raft_term_at(r, prev),
         .commit = r->commit,
         .round = r->round,
+        .quiet = n == 0 && p->state == RAFT_PROGRESS_REPLICATE,
         .n_entries = n,
         .last_term = n > 0 ? raft_term_at(r, prev + n) : 0,
     };

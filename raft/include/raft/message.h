@@ -45,6 +45,7 @@ struct raft_msg_append {
     raft_term prev_term;
     raft_index commit;   /* leader's commit index; the receiver takes min(commit, prev_index + n) */
     uint64_t round;      /* read round counter of this term, echoed in the reply */
+    bool quiet;          /* only tells the commit index: no answer unless it is a refusal */
     raft_term last_term; /* term of entry prev_index + n_entries; 0 if n_entries is 0. Not sent. */
     uint32_t n_entries;
     const struct raft_entry *entries; /* sender: see raft_message_encode(); receiver: n_entries */

@@ -46,7 +46,7 @@ void fill(Sample *s, uint8_t type)
     case RAFT_MSG_VOTE_REPLY: m.u.vote_reply = {6, true, true}; break;
     case RAFT_MSG_APPEND:
         s->entries = {{4, kPayload, 19, RAFT_ENTRY_COMMAND}, {5, nullptr, 0, RAFT_ENTRY_NOOP}};
-        m.u.append = {17, 4, 16, 99, 5, 2, s->entries.data()};
+        m.u.append = {17, 4, 16, 99, true, 5, 2, s->entries.data()};
         break;
     case RAFT_MSG_APPEND_REPLY: m.u.append_reply = {true, 17, 12, 13, 11, 3, 99, true}; break;
     case RAFT_MSG_SNAPSHOT: m.u.snapshot = {10, 3, 1000, 500, 19, &s->config, kPayload}; break;

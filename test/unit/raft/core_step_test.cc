@@ -436,7 +436,7 @@ TEST(Voter, ThatIsRecoveringNeitherVotesNorCampaigns)
     uint64_t seq = s.out.persist.seq;
     s.persisted(seq);
     EXPECT_TRUE(s.status().recovering) << "durable, but not known to be committed";
-    m.u.append = {12, 7, 12, 0, 0, 0, nullptr};
+    m.u.append = {12, 7, 12, 0, false, 0, 0, nullptr};
     s.message(m);
     EXPECT_FALSE(s.status().recovering);
 }
@@ -527,8 +527,14 @@ TEST(Message, FromHostilePeersCannotBreakTheCore)
                 for (raft_entry &e : log) {
                     e = {small(), nullptr, 0, static_cast<uint8_t>(1 + rng() % 3)};
                 }
-                m.u.append = {
-                    small(), small(), small(), small(), 0, static_cast<uint32_t>(rng() % 8), log};
+                m.u.append = {small(),
+                              small(),
+                              small(),
+                              small(),
+                              rng() % 2 == 0,
+                              0,
+                              static_cast<uint32_t>(rng() % 8),
+                              log};
             } else if (m.type == RAFT_MSG_APPEND_REPLY) {
                 m.u.append_reply.rejected = rng() % 2;
                 m.u.append_reply.recovering = rng() % 2;
