@@ -150,18 +150,6 @@ void gfsi_journal_counts(struct gfsi_journal *j, struct gfsi_journal_totals *out
     }
 }
 
-void gfsi_journal_each_label(struct gfsi_journal *j, void (*each)(void *arg, const char *label_key),
-                             void *arg)
-{
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
-
-    for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
-        if (r->label_key[0] != '\0') {
-            each(arg, r->label_key);
-        }
-    }
-}
-
 /* ---- changes ---- */
 
 static int save(struct gfsi_journal *j, const struct gfsi_record *r, struct gfs_err *err)

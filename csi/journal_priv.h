@@ -95,11 +95,6 @@ struct gfsi_journal_totals {
 };
 void gfsi_journal_counts(struct gfsi_journal *journal, struct gfsi_journal_totals *out);
 
-/* Calls `each` with the label of every volume that has one; the lock is held: `each` only copies.
- */
-void gfsi_journal_each_label(struct gfsi_journal *journal,
-                             void (*each)(void *arg, const char *label_key), void *arg);
-
 #ifdef __cplusplus
 }
 #endif

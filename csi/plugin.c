@@ -146,16 +146,6 @@ int gfs_csi_plugin_new(const struct gfs_csi_config *config, struct gfs_csi_probe
     return 0;
 }
 
-void gfsi_plugin_set_mounts(struct gfs_csi_plugin *p, const struct gfsi_mounts *mounts)
-{
-    p->node.mounts = *mounts;
-}
-
-void gfsi_plugin_set_keeper(struct gfs_csi_plugin *p, const struct gfsi_keeper *keeper)
-{
-    p->node.keeper = *keeper;
-}
-
 /* The directory of a "unix://..." address, for our eyes only. */
 static int make_socket_dir(const char *address, struct gfs_err *err)
 {

@@ -35,8 +35,4 @@ int gfsi_identity_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
 int gfsi_node_service_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
 int gfsi_registration_add(struct gfs_csi_plugin *plugin, struct gfs_err *err);
 
-/* Stands in for the kernel and the keeper in tests: call between new and start. */
-void gfsi_plugin_set_mounts(struct gfs_csi_plugin *plugin, const struct gfsi_mounts *mounts);
-void gfsi_plugin_set_keeper(struct gfs_csi_plugin *plugin, const struct gfsi_keeper *keeper);
-
 #endif

@@ -306,6 +306,7 @@ class Fixture : public ::testing::Test
         }
         client.reset();
         stop_plugin(SIGKILL);
+        EXPECT_EQ(log_text().find("Sanitizer:"), std::string::npos);
         if (HasFailure()) {
             fprintf(stderr, "---- plugin ----\n%s", log_text().c_str());
         }

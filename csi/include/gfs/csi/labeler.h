@@ -15,8 +15,8 @@ extern "C" {
 struct gfs_csi_node_labeler {
     void *self;
 
-    /* Gives the node the label `key`="true". Idempotent: called again at every stage and for what
-     * is staged at start, since a node object may be re-created. GFS_EUNAVAIL when the API cannot
+    /* Gives the node the label `key`="true". Idempotent: called again at every stage,
+     * since a node object may be re-created. GFS_EUNAVAIL when the API cannot
      * be reached. Thread: any worker; may block until `deadline` (monotonic ns). */
     int (*set)(void *self, const char *key, int64_t deadline, struct gfs_err *err);
 
