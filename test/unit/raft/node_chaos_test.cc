@@ -88,7 +88,7 @@ class Chaos
     void Disturb()
     {
         uint64_t id = 1 + rng_() % 3;
-        switch (rng_() % 5) {
+        switch (rng_() % 6) {
         case 0:
             cluster_.Kill(id);
             EXPECT_EQ(0, cluster_.Start(id));
@@ -108,6 +108,12 @@ class Chaos
             id = cluster_.Leader();
             cluster_.Stop(id, 2000);
             EXPECT_EQ(0, cluster_.Start(id));
+            break;
+        case 4: // the disk loses something old: no vote until it is back
+            cluster_.Kill(id);
+            DamageLog(&cluster_, id, 4096 + 20);
+            EXPECT_EQ(0, cluster_.Start(id));
+            EXPECT_TRUE(cluster_.WaitFor([&] { return !IsRecovering(&cluster_, id); }));
             break;
         default: // power cut
             for (uint64_t i = 1; i <= 3; i++) {

@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -438,6 +439,32 @@ class Cluster
     std::map<uint64_t, std::unique_ptr<Member>> nodes_;
     std::set<uint64_t> cut_;
 };
+
+inline void FlipByte(const std::string &path, size_t at)
+{
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(at));
+    char byte = static_cast<char>(file.get() ^ 8);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(byte);
+}
+
+// Damages the oldest segment of node @id, which does not run.
+inline void DamageLog(Cluster *c, uint64_t id, size_t at)
+{
+    std::string found;
+    for (auto &it : std::filesystem::directory_iterator(c->DirOf(id))) {
+        if (it.path().extension() == ".wal" && (found.empty() || it.path().string() < found)) {
+            found = it.path().string();
+        }
+    }
+    FlipByte(found, at);
+}
+
+inline bool IsRecovering(Cluster *c, uint64_t id)
+{
+    return std::filesystem::exists(c->DirOf(id) + "/recovering");
+}
 
 inline std::string Value(int i)
 {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 
 #include <atomic>
-#include <fstream>
 
 #include <raft/wal.h>
 
@@ -130,27 +129,6 @@ TEST(RaftNode, FullDiskRefusesProposalsUntilASnapshotFreesIt)
     EXPECT_EQ(0, c.fatals());
 }
 
-void FlipByte(const std::string &path, size_t at)
-{
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(static_cast<std::streamoff>(at));
-    char byte = static_cast<char>(file.get() ^ 8);
-    file.seekp(static_cast<std::streamoff>(at));
-    file.put(byte);
-}
-
-// In the oldest segment of node @id.
-void DamageLog(Cluster *c, uint64_t id, size_t at)
-{
-    std::string found;
-    for (auto &it : std::filesystem::directory_iterator(c->DirOf(id))) {
-        if (it.path().extension() == ".wal" && (found.empty() || it.path().string() < found)) {
-            found = it.path().string();
-        }
-    }
-    FlipByte(found, at);
-}
-
 TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
 {
     Cluster c(3);
@@ -164,14 +142,14 @@ TEST(RaftNode, DamagedLogComesBackFromTheOtherNodes)
     c.Kill(damaged);
     DamageLog(&c, damaged, 5 * 4096 + 100);
     ASSERT_EQ(0, c.Start(damaged));
-    EXPECT_TRUE(std::filesystem::exists(c.DirOf(damaged) + "/recovering"));
+    EXPECT_TRUE(IsRecovering(&c, damaged));
     for (int i = 30; i < 40; i++) {
         ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
     }
     EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 40));
     ExpectAll(c.FsmOf(damaged)->values(), 40);
     EXPECT_TRUE(c.WaitFor([&] {
-        if (!std::filesystem::exists(c.DirOf(damaged) + "/recovering")) {
+        if (!IsRecovering(&c, damaged)) {
             return true;
         }
         c.Propose("more"); // moves the clock of the wait
