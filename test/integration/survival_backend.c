@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <gfs/base/file.h>
 #include <gfs/base/str.h>
@@ -226,29 +228,47 @@ static int tree_statfs(void *ctx, struct gfs_fuse_statfs *out)
     return 0;
 }
 
-/* As from a worker: a file that has the bytes and no name. */
-static int tree_backing(void *ctx, void *file, int *out_fd)
+static int make_copy(const struct survival_tree *t, uint64_t ino)
 {
-    const struct survival_tree *t = ctx;
-    const struct gfs_fuse_attr *attr = file;
-    char *bytes;
-    int fd;
+    char *bytes = malloc(t->size);
+    int fd = memfd_create("survival", MFD_CLOEXEC);
 
-    if (attr->ino < INO_FILE0 || attr->ino >= INO_FILE0 + SURVIVAL_FILES) {
-        return GFS_EPRECONDITION;
-    }
-    bytes = malloc(t->size);
-    fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (bytes == NULL || fd < 0) {
         abort();
     }
-    survival_fill(attr->ino, 0, bytes, t->size);
+    survival_fill(ino, 0, bytes, t->size);
     if (gfs_write_all(fd, bytes, t->size) != 0) {
         abort();
     }
     free(bytes);
-    *out_fd = fd;
-    return 0;
+    return fd;
+}
+
+/* As from a worker: a file that has the bytes, the same one each time. */
+static int tree_backing(void *ctx, void *file, int *out_fd)
+{
+    struct survival_tree *t = ctx;
+    const struct gfs_fuse_attr *attr = file;
+    int *slot;
+    int known;
+    int made;
+
+    if (attr->ino < INO_FILE0 || attr->ino >= INO_FILE0 + SURVIVAL_FILES) {
+        return GFS_EPRECONDITION;
+    }
+    slot = &t->backing[attr->ino - INO_FILE0];
+    known = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+    if (known == 0) {
+        made = make_copy(t, attr->ino) + 1;
+        if (__atomic_compare_exchange_n(slot, &known, made, false, __ATOMIC_ACQ_REL,
+                                        __ATOMIC_ACQUIRE)) {
+            known = made;
+        } else {
+            (void)close(made - 1);
+        }
+    }
+    *out_fd = fcntl(known - 1, F_DUPFD_CLOEXEC, 0);
+    return *out_fd >= 0 ? 0 : GFS_EIO;
 }
 
 const struct gfs_fuse_backend_ops survival_backing_ops = {

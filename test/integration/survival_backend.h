@@ -20,9 +20,10 @@ extern "C" {
 #define SURVIVAL_BIG_SIZE (UINT64_C(5) << 30)
 
 struct survival_tree {
-    uint64_t size;     /* of f0..f7 */
-    uint64_t entries;  /* of /many */
-    unsigned delay_us; /* of each read */
+    uint64_t size;               /* of f0..f7 */
+    uint64_t entries;            /* of /many */
+    unsigned delay_us;           /* of each read */
+    int backing[SURVIVAL_FILES]; /* descriptor + 1 of a file's copy, 0: not made yet */
 };
 
 extern const struct gfs_fuse_backend_ops survival_backend_ops; /* ctx: struct survival_tree * */

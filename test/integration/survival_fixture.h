@@ -109,7 +109,8 @@ class Survival : public ::testing::Test
              {"ERROR: AddressSanitizer", "WARNING: ThreadSanitizer", "runtime error:", " FATAL "}) {
             EXPECT_EQ(text.str().find(bad), std::string::npos) << bad;
         }
-        if (HasFailure()) {
+        // For a look at the log of a test that passes: SURVIVAL_LOG=1.
+        if (HasFailure() || getenv("SURVIVAL_LOG") != nullptr) {
             fprintf(stderr, "---- keeper and clients ----\n%s", text.str().c_str());
         }
         // Nothing that a failed test leaves may disturb the next one.
@@ -279,8 +280,18 @@ class Readers
 
     std::atomic<uint64_t> reads_{0}, errors_{0}, wrong_{0};
     std::atomic<int> last_errno_{0};
+    std::atomic<int64_t> longest_ns_{0}; // of one open, read or stat
 
   private:
+    // Notes how long what began at `from` took.
+    void Took(int64_t from)
+    {
+        int64_t ns = gfs_clock_mono() - from;
+        int64_t known = longest_ns_;
+        while (ns > known && !longest_ns_.compare_exchange_weak(known, ns)) {
+        }
+    }
+
     void Error()
     {
         last_errno_ = errno;
@@ -293,7 +304,9 @@ class Readers
         for (int i = 0; i < 8 && !stop_; i++) {
             uint64_t offset = random() % (size_ / kUnit) * kUnit;
             size_t want = (1 + random() % 16) * kUnit;
+            int64_t from = gfs_clock_mono();
             ssize_t n = pread(fd, buf, want, (off_t)offset);
+            Took(from);
             if (n < 0) {
                 Error();
                 return;
@@ -317,6 +330,7 @@ class Readers
             unsigned file = random() % SURVIVAL_FILES;
             std::string path = mountpoint_ + "/f" + std::to_string(file);
             struct stat st;
+            int64_t from = gfs_clock_mono();
             if (stat(path.c_str(), &st) != 0) {
                 Error();
             } else if ((uint64_t)st.st_size != size_) {
@@ -324,6 +338,7 @@ class Readers
             }
             // Half of them past the page cache, so that the client is asked every time.
             int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | (index % 2 == 0 ? O_DIRECT : 0));
+            Took(from);
             if (fd < 0) {
                 Error();
                 continue;
