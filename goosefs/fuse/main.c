@@ -25,6 +25,15 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_STR,
      .metavar = "HOST:PORT,...",
      .help = "the masters; or goosefs.master.hostname and goosefs.master.rpc.port"},
+    {.property = "goosefs.fuse.mount.point",
+     .type = GFS_CFG_STR,
+     .metavar = "DIR",
+     .help = "where to mount when MOUNTPOINT is not given"},
+    {.property = "goosefs.fuse.mount.goosefs.path",
+     .type = GFS_CFG_STR,
+     .default_value = "/",
+     .metavar = "PATH",
+     .help = "what to show when GFS_PATH is not given"},
     {.property = "goosefs.fuse.threads",
      .type = GFS_CFG_INT,
      .default_value = "16",
@@ -75,7 +84,7 @@ static const struct gfs_cfg_option options[] = {
 static const struct gfs_cfg_program program = {
     .name = "goosefs-fuse",
     .summary = "shows a GooseFS namespace, read-only, as a mount",
-    .operands = "[mount] MOUNTPOINT [GFS_PATH] | unmount MOUNTPOINT",
+    .operands = "[mount] [MOUNTPOINT [GFS_PATH]] | unmount MOUNTPOINT",
     .options = options,
     .n_options = sizeof(options) / sizeof(options[0]),
     .epilog =
@@ -109,6 +118,14 @@ static const char *property(void *arg, const char *key)
     return gfs_cfg_property(arg, key);
 }
 
+/* A process that answers serves: its threads block in calls that end by deadlines of their own. */
+static bool is_healthy(struct gfs_buf *reason, void *user)
+{
+    (void)reason;
+    (void)user;
+    return true;
+}
+
 static int start_web(struct app *app, struct gfs_err *err)
 {
     const char *address = gfs_cfg_str(app->cfg, "goosefs.fuse.web.address");
@@ -123,7 +140,7 @@ static int start_web(struct app *app, struct gfs_err *err)
     }
     rc = gfs_http_route_metrics(app->http, app->metrics);
     if (rc == 0) {
-        rc = gfs_http_route_health(app->http, "/healthz", NULL, NULL);
+        rc = gfs_http_route_health(app->http, "/healthz", is_healthy, NULL);
     }
     if (rc != 0) {
         return gfs_err_set(err, rc, "web server");
@@ -210,30 +227,38 @@ static int run_unmount(const char *mountpoint)
     return EXIT_SUCCESS;
 }
 
-/* [mount] MOUNTPOINT [GFS_PATH] | unmount MOUNTPOINT */
+static int usage(const char *what)
+{
+    (void)fprintf(stderr, "goosefs-fuse: %s (see --help)\n", what);
+    return EXIT_USAGE;
+}
+
+/* [mount] [MOUNTPOINT [GFS_PATH]] | unmount MOUNTPOINT */
 static int run(struct app *app)
 {
     size_t n = gfs_cfg_n_operands(app->cfg);
     const char *verb = n > 0 ? gfs_cfg_operand(app->cfg, 0) : "";
     bool unmount = strcmp(verb, "unmount") == 0 || strcmp(verb, "umount") == 0;
     size_t at = unmount || strcmp(verb, "mount") == 0 ? 1 : 0;
-    char path[PATH_MAX] = "/";
+    const char *mountpoint =
+        n > at ? gfs_cfg_operand(app->cfg, at) : gfs_cfg_str(app->cfg, "goosefs.fuse.mount.point");
+    const char *shown = n > at + 1 ? gfs_cfg_operand(app->cfg, at + 1)
+                                   : gfs_cfg_str(app->cfg, "goosefs.fuse.mount.goosefs.path");
+    char path[PATH_MAX];
 
-    if (n <= at || n > at + (unmount ? 1 : 2)) {
-        (void)fprintf(stderr, "goosefs-fuse: a MOUNTPOINT is missing, or there is too much (see "
-                              "--help)\n");
-        return EXIT_USAGE;
+    if (n > at + (unmount ? 1 : 2)) {
+        return usage("too many operands");
+    }
+    if (mountpoint[0] == '\0') {
+        return usage("no MOUNTPOINT");
     }
     if (unmount) {
-        return run_unmount(gfs_cfg_operand(app->cfg, at));
+        return run_unmount(mountpoint);
     }
-    if (n > at + 1 &&
-        gfs_path_normalize(gfs_cfg_operand(app->cfg, at + 1), path, sizeof(path)) != 0) {
-        (void)fprintf(stderr, "goosefs-fuse: '%s' is not an absolute path\n",
-                      gfs_cfg_operand(app->cfg, at + 1));
-        return EXIT_USAGE;
+    if (gfs_path_normalize(shown, path, sizeof(path)) != 0) {
+        return usage("GFS_PATH is not an absolute path");
     }
-    return run_mount(app, gfs_cfg_operand(app->cfg, at), path);
+    return run_mount(app, mountpoint, path);
 }
 
 int main(int argc, char **argv)
