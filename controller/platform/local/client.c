@@ -197,7 +197,7 @@ void gfsi_client_mount(struct gfsi_pod *pod)
 /* ---- unmounting ---- */
 
 /* Whether the file system is mounted anywhere else: a pod uses the volume. */
-static int check_unused(const char *path, struct gfs_err *err)
+int gfsi_client_check_unused(const char *path, struct gfs_err *err)
 {
     struct gfs_mounttable *table = NULL;
     int rc = gfs_mounttable_read(NULL, &table, err);
@@ -228,7 +228,7 @@ static void unmount_work(void *arg)
     struct gfs_keeper_client *client gfsi_auto_client = NULL;
     int64_t deadline = gfs_clock_mono() + GFSI_UNMOUNT_LIMIT_NS;
 
-    w->rc = check_unused(w->fuse_path, &w->err);
+    w->rc = gfsi_client_check_unused(w->fuse_path, &w->err);
     if (w->rc == 0) {
         w->rc = gfs_keeper_client_connect(w->socket, deadline, &client, &w->err);
     }

@@ -165,6 +165,10 @@ static void list_done(void *arg)
         update_pair(pair, l);
     }
 
+    for (size_t i = 0; ready && !l->release && i < l->n; i++) {
+        gfsi_client_check_orphan(local, l->items[i].id);
+    }
+
     if (l->release) {
         local->stage = GFSI_STAGE_SYSTEM;
     }

@@ -1,9 +1,11 @@
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <gfs/base/auto.h>
+#include <gfs/base/cfg.h>
 #include <gfs/base/clock.h>
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
@@ -45,6 +47,44 @@ static void reap(const char *dir)
     }
 }
 
+/* The cache of a worker, wherever its tiers are: {tier}/{ns}/{name}/{pod}. */
+static void clear_tier(char *dirs, const char *pod)
+{
+    char *dir = NULL;
+
+    while (dirs != NULL && (dir = strsep(&dirs, ",")) != NULL) {
+        const char *slash = strrchr(dir, '/');
+        struct gfs_err err = GFS_ERR_INIT;
+
+        if (slash != NULL && strcmp(slash + 1, pod) == 0 && gfsi_remove_tree(dir, 2, &err) < 0) {
+            gfs_warn("local", "cannot remove a directory", "error=%s", GFS_Q(err.text));
+        }
+    }
+}
+
+static void clear_tiers(const char *pod_dir, const char *pod)
+{
+    struct gfs_props *props = gfs_props_new();
+    char path[PATH_MAX];
+
+    gfsi_pathf(path, sizeof(path), "%s/goosefs-site.properties", pod_dir);
+    for (int level = 0;
+         props != NULL && gfs_props_load(props, path, NULL) == 0 && level < GFS_TIER_MAX_LEVELS;
+         level++) {
+        char key[64];
+
+        (void)snprintf(key, sizeof(key), "goosefs.worker.tieredstore.level%d.dirs.path", level);
+
+        const char *value = gfs_props_get(props, key);
+        char *dirs = value != NULL ? strdup(value) : NULL;
+
+        clear_tier(dirs, pod);
+        free(dirs);
+    }
+
+    (void)gfs_props_free(props);
+}
+
 static void clear_namespace(struct gfsi_local *local, const char *ns)
 {
     char path[PATH_MAX];
@@ -62,6 +102,7 @@ static void clear_namespace(struct gfsi_local *local, const char *ns)
 
         gfsi_pathf(path, sizeof(path), "%s/%s/%.200s", local->pods_dir, ns, e->d_name);
         reap(path);
+        clear_tiers(path, e->d_name);
         gfsi_addresses_drop(local->addresses, ns, e->d_name);
         if (gfsi_remove_tree(path, 0, &err) < 0) {
             gfs_warn("local", "cannot remove a directory", "error=%s", GFS_Q(err.text));

@@ -187,8 +187,9 @@ struct gfsi_local {
     struct gfsi_timer tick;
     struct gfsi_timer waiters_timer;
     enum gfsi_stage stage;
-    bool polling; /* the keeper is being asked */
-    bool probing; /* the CSI plugin is being asked */
+    bool polling;  /* the keeper is being asked */
+    bool probing;  /* the CSI plugin is being asked */
+    bool sweeping; /* an orphan of the keeper is being unmounted */
     int lock_fd;
     int signal_fd;
     struct gfsi_watch *signal_watch;

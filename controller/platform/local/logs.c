@@ -25,8 +25,11 @@ static void trim(const char *path)
     if (fd < 0) {
         return;
     }
-    if (fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, LOG_DROP) < 0) {
-        (void)ftruncate(fd, 0); /* this file system cannot drop a part of a file */
+
+    /* Where the file system cannot drop a part of a file, all of it goes. */
+    if (fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, LOG_DROP) < 0 && ftruncate(fd, 0) < 0) {
+        gfs_warn("local", "cannot cut a log", "log=%s", GFS_Q(path));
+        return;
     }
 
     gfs_info("local", "a log was cut", "log=%s", GFS_Q(path));

@@ -239,7 +239,7 @@ static void bind_properties(const struct gfsi_pod *pod, struct gfs_buf *text)
 
 static int make_dirs(struct gfsi_pod *pod, const struct gfs_pod *wanted, struct gfs_err *err)
 {
-    int rc = gfs_mkdirs(pod->dir, 0755, err);
+    int rc = 0;
 
     pod->dirs = calloc(wanted->n_dirs + 1, sizeof(*pod->dirs));
     if (pod->dirs == NULL) {
@@ -351,12 +351,15 @@ int gfsi_pod_create(struct gfsi_pair *pair, const struct gfs_pod *wanted, struct
     pod->index = wanted->index;
     pod->hash = wanted->hash;
 
-    int rc = make_dirs(pod, wanted, err);
+    int rc = gfs_mkdirs(pod->dir, 0755, err);
 
     if (rc == 0) {
         rc = wanted->role == GFS_ROLE_FUSE ? add_client(pod, wanted, err)
                                            : add_server(pod, wanted, err);
     }
+
+    /* After its properties, from which a later instance learns what is to be removed. */
+    rc = rc < 0 ? rc : make_dirs(pod, wanted, err);
     if (rc < 0) {
         gfsi_pod_free(pod);
         return rc;

@@ -145,7 +145,7 @@ static bool clients_busy(const struct gfsi_local *local)
         }
     }
 
-    return local->polling;
+    return local->polling || local->sweeping;
 }
 
 /* Each stage begins once the one before has ended: nothing loses what it works with. */

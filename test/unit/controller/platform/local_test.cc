@@ -298,13 +298,35 @@ TEST_F(Local, AfterAKillTheNextInstanceAdoptsWhatRuns)
     EXPECT_TRUE(processes(dir).empty());
 }
 
-TEST_F(Local, DeletingTheDatasetTakesAllAlong)
+TEST_F(Local, WhatADeletionLeftWhenItWasCutShortGoesAtTheNextStart)
+{
+    start();
+    apply_samples();
+    eventually("a worker's cache directory", [&] {
+        return access((dir + "/state/disks/mnt/disk1/default/hbase").c_str(), F_OK) == 0 ||
+               access("/mnt/disk1/default/hbase", F_OK) == 0;
+    });
+    eventually("a master", [&] { return pid_of("hbase-master-0") > 0; });
+
+    EXPECT_FALSE(processes(dir + "/state/pods/default").empty());
+    kill(controller, SIGKILL);
+    waitpid(controller, nullptr, 0);
+    for (const char *object : {"dataset", "goosefsruntime"}) {
+        unlink((dir + "/state/objects/" + object + ".default.hbase.json").c_str());
+    }
+    start();
+    EXPECT_TRUE(processes(dir + "/state/pods/default").empty());
+    EXPECT_NE(access((dir + "/state/pods/default/hbase-master-0").c_str(), F_OK), 0);
+    EXPECT_NE(access((dir + "/state/disks/mnt/disk1/default").c_str(), F_OK), 0);
+    EXPECT_EQ(fluid({"get", "pods"}).out, "");
+}
+
+TEST_F(Local, ResourcesThatAreNotThereAreSaid)
 {
     start();
     apply_samples();
     eventually("a master", [&] { return pid_of("hbase-master-0") > 0; });
 
-    // The keeper here is none, so the client's mount cannot even have been made.
     Result r = fluid({"delete", "runtime/hbase"});
 
     EXPECT_NE(r.status, 0);
