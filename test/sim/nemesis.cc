@@ -33,6 +33,13 @@ static void random_world(Rng &rng, Options *o)
     o->chunk_bytes = static_cast<uint32_t>(rng.between(16, 200));
 }
 
+// Round trips as long as elections: several candidates at a time, and late answers to all of them.
+static void far_world(Rng &rng, Options *o)
+{
+    o->delay_min = rng.between(5, 20) * kMs;
+    o->delay_max = o->delay_min + rng.below(60 * kMs);
+}
+
 // All the same for everybody, to the microsecond: only the cores' own chance breaks a tie.
 static void symmetric_world(Options *o)
 {
@@ -49,6 +56,8 @@ Plan random_plan(uint64_t seed)
     random_world(rng, &p.options);
     if (rng.permille(30)) {
         symmetric_world(&p.options);
+    } else if (rng.permille(60)) {
+        far_world(rng, &p.options);
     }
 
     Trouble &t = p.trouble;
