@@ -31,6 +31,15 @@ const char *gfsi_path_below(const char *path, const char *root)
     return path + len + 1;
 }
 
+int gfsi_path_resolve(const char *path, const char *text, const char *real, char *out, size_t size)
+{
+    const char *below = text != NULL ? gfsi_path_below(path, text) : NULL;
+    int n = below != NULL ? snprintf(out, size, "%s/%s", strcmp(real, "/") == 0 ? "" : real, below)
+                          : snprintf(out, size, "%s", path);
+
+    return n < (int)size ? 0 : GFS_ENAMETOOLONG;
+}
+
 int gfsi_path_check(const char *path, const char *root, const char *what, struct gfs_err *err)
 {
     size_t len = strlen(path);

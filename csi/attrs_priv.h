@@ -78,6 +78,11 @@ int gfsi_path_check(const char *path, const char *root, const char *what, struct
 /* The part of `path` behind `root`, without leading slash; NULL when it is not below. */
 const char *gfsi_path_below(const char *path, const char *root);
 
+/* `path` with its root `text` replaced by `real`, when it lies below `text`; else as it is. Roots
+ * may be symbolic links (microk8s has one at /var/lib/kubelet); the mount table knows real paths
+ * only. `text` NULL: there is no other name. GFS_ENAMETOOLONG. */
+int gfsi_path_resolve(const char *path, const char *text, const char *real, char *out, size_t size);
+
 /* Keys that change from call to call or hold tokens: no part of a volume's identity. */
 bool gfsi_attr_is_volatile(const char *key);
 

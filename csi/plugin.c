@@ -91,13 +91,23 @@ static int copy_config(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
     return 0;
 }
 
+/* A root that does not exist yet will be made by somebody who makes a plain directory. */
+static char *real_root(const char *root)
+{
+    char *real = realpath(root, NULL);
+
+    return real != NULL ? real : strdup(root);
+}
+
 static void fill_node(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
                       struct gfs_csi_prober *prober)
 {
     p->node.rules = (struct gfsi_request_rules){
-        .kubelet_root = p->kubelet_root,
-        .mount_root = p->mount_root,
+        .kubelet_root = p->kubelet_real,
+        .mount_root = p->mount_real,
         .clean_policy = c->clean_policy,
+        .kubelet_text = strcmp(p->kubelet_root, p->kubelet_real) != 0 ? p->kubelet_root : NULL,
+        .mount_text = strcmp(p->mount_root, p->mount_real) != 0 ? p->mount_root : NULL,
     };
     p->node.fuse_program = p->fuse_program;
     p->node.fuse_log_dir = p->fuse_log_dir;
@@ -123,6 +133,13 @@ int gfs_csi_plugin_new(const struct gfs_csi_config *config, struct gfs_csi_probe
     }
     gfsi_holds_init(&p->node.holds);
     rc = copy_config(p, config, err);
+    if (rc == 0) {
+        p->kubelet_real = real_root(p->kubelet_root);
+        p->mount_real = real_root(p->mount_root);
+        if (p->kubelet_real == NULL || p->mount_real == NULL) {
+            rc = gfs_err_set(err, GFS_ENOMEM, "out of memory");
+        }
+    }
     if (rc == 0) {
         fill_node(p, config, prober);
         rc = gfsi_journal_open(p->state_dir, &p->node.journal, err);
@@ -258,6 +275,8 @@ struct gfs_csi_plugin *gfs_csi_plugin_free(struct gfs_csi_plugin *p)
     free(p->endpoint);
     free(p->kubelet_root);
     free(p->mount_root);
+    free(p->kubelet_real);
+    free(p->mount_real);
     free(p->state_dir);
     free(p->keeper_socket);
     free(p->fuse_program);
@@ -276,6 +295,9 @@ int gfs_csi_plugin_health(struct gfs_csi_plugin *p, struct gfs_err *err)
     if (p->node.launch_mode == GFS_CSI_LAUNCH_PROCESS && access(p->keeper_socket, F_OK) < 0) {
         return gfs_err_set(err, GFS_EPRECONDITION, "no fuse-keeper listens at %s",
                            p->keeper_socket);
+    }
+    if (!gfsi_prober_alive(p->node.prober)) {
+        return gfs_err_set(err, GFS_EUNAVAIL, "the probing process is gone: restart the plugin");
     }
     return 0;
 }

@@ -14,6 +14,7 @@
 struct gfs_csi_plugin {
     /* copies of the configuration's strings */
     char *node_id, *endpoint, *kubelet_root, *mount_root, *state_dir;
+    char *kubelet_real, *mount_real; /* without symbolic links */
     char *keeper_socket, *fuse_program, *fuse_log_dir, *registration_socket;
     bool volume_condition;
     int64_t answer_ns;

@@ -325,6 +325,13 @@ int gfsi_prober_check(struct gfs_csi_prober *p, int fd, int64_t timeout_ns, stru
     return rc < 0 ? rc : result_error(result.error, "mount", err);
 }
 
+bool gfsi_prober_alive(struct gfs_csi_prober *p)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&p->mutex);
+
+    return !p->dead;
+}
+
 struct gfs_csi_prober *gfs_csi_prober_free(struct gfs_csi_prober *p)
 {
     uint64_t one = 1;

@@ -9,6 +9,7 @@
 #ifndef GFSI_CSI_PROBER_PRIV_H
 #define GFSI_CSI_PROBER_PRIV_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -48,6 +49,9 @@ int gfsi_prober_open(struct gfs_csi_prober *prober, int fd, const char *sub_path
 /* Does the file system behind `fd` answer? 0, GFS_EUNAVAIL (dead), GFS_ETIMEOUT (hung). Blocks. */
 int gfsi_prober_check(struct gfs_csi_prober *prober, int fd, int64_t timeout_ns,
                       struct gfs_err *err);
+
+/* false when the child process has been lost: nothing can be asked any more. */
+bool gfsi_prober_alive(struct gfs_csi_prober *prober);
 
 /* ---- between prober.c and prober_child.c ---- */
 

@@ -48,13 +48,14 @@ static int check_id(const char *id, char *out, struct gfs_err *err)
 static int check_path(const char *path, const struct gfsi_request_rules *rules, const char *what,
                       char *out, struct gfs_err *err)
 {
-    int rc;
-
     if (path[0] == '\0') {
         return gfs_err_set(err, GFS_EINVAL, "%s is missing", what);
     }
-    rc = gfsi_path_check(path, rules->kubelet_root, what, err);
-    return rc < 0 ? rc : gfs_str_copy(out, GFSI_PATH_MAX + 1, path);
+    if (gfsi_path_resolve(path, rules->kubelet_text, rules->kubelet_root, out, GFSI_PATH_MAX + 1) <
+        0) {
+        return gfs_err_set(err, GFS_EINVAL, "%s is too long", what);
+    }
+    return gfsi_path_check(out, rules->kubelet_root, what, err);
 }
 
 static int check_map(const struct gfsi_pair *pairs, size_t n, const char *what, struct gfs_err *err)
@@ -169,8 +170,18 @@ static int take_maps(struct gfsi_pair *context, size_t n_context, struct gfsi_pa
                      size_t n_publish, const struct gfsi_request_rules *rules,
                      struct gfsi_request *out, struct gfsi_digest *all, struct gfs_err *err)
 {
+    char fluid_path[GFSI_PATH_MAX + 1];
     int rc = check_map(context, n_context, "volume_context", err);
 
+    for (size_t i = 0; rc == 0 && i < n_context; i++) {
+        if (strcmp(context[i].key, "fluid_path") == 0) {
+            if (gfsi_path_resolve(context[i].value, rules->mount_text, rules->mount_root,
+                                  fluid_path, sizeof(fluid_path)) < 0) {
+                return gfs_err_set(err, GFS_EINVAL, "fluid_path is too long");
+            }
+            context[i].value = fluid_path;
+        }
+    }
     if (rc == 0) {
         rc = check_map(publish, n_publish, "publish_context", err);
     }

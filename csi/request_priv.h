@@ -40,9 +40,11 @@ struct gfsi_request {
 
 /* What requests are checked against. */
 struct gfsi_request_rules {
-    const char *kubelet_root;
+    const char *kubelet_root; /* without symbolic links, as in the mount table */
     const char *mount_root;
     enum gfs_csi_clean_policy clean_policy;
+    const char *kubelet_text; /* as configured, when that is another name; NULL. Requests are */
+    const char *mount_text;   /* rewritten to the real one */
 };
 
 /* Each fills *out, which means something on success only. Errors are those of the specification:

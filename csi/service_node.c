@@ -234,6 +234,7 @@ static void get_stats(struct gfs_rpc_call *call, const ProtobufCMessage *message
     struct gfs_csi_plugin *plugin = user;
     const Csi__V1__NodeGetVolumeStatsRequest *m =
         (const Csi__V1__NodeGetVolumeStatsRequest *)message;
+    char path[GFSI_PATH_MAX + 1];
     struct gfs_err err = GFS_ERR_INIT;
     int rc = gfsi_request_stats(m, &err);
     struct stats_call *s = rc == 0 ? malloc(sizeof(*s)) : NULL;
@@ -246,7 +247,11 @@ static void get_stats(struct gfs_rpc_call *call, const ProtobufCMessage *message
         return;
     }
     *s = (struct stats_call){.call = call, .condition = plugin->volume_condition};
-    gfsi_stats_get(plugin->stats, m->volume_id, m->volume_path, stats_done, s);
+    if (gfsi_path_resolve(m->volume_path, plugin->node.rules.kubelet_text,
+                          plugin->node.rules.kubelet_root, path, sizeof(path)) < 0) {
+        path[0] = '\0'; /* longer than any path there is: found nowhere */
+    }
+    gfsi_stats_get(plugin->stats, m->volume_id, path, stats_done, s);
 }
 
 /* ---- what the plugin is ---- */

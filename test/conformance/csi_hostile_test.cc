@@ -62,6 +62,29 @@ TEST_F(Hostile, PathsThatLeadElsewhereAreRefused)
     EXPECT_TRUE(mounts_below(kubelet).empty());
 }
 
+// microk8s has a link at /var/lib/kubelet; the mount table knows real paths only.
+TEST_F(Hostile, RootsMayBeLinks)
+{
+    std::string real_kubelet = kubelet, real_fluid = fluid_path;
+    stop_plugin(SIGTERM);
+    ASSERT_EQ(symlink(kubelet.c_str(), (dir + "/kubelet-link").c_str()), 0);
+    ASSERT_EQ(symlink(runtime.c_str(), (dir + "/mnt-link").c_str()), 0);
+    kubelet = dir + "/kubelet-link";
+    runtime = dir + "/mnt-link";
+    fluid_path = runtime + "/goosefs/default/hbase/goosefs-fuse";
+    start_plugin();
+    Volume v = volume();
+    for (int i = 0; i < 2; i++) {
+        ASSERT_EQ(client->stage(v), OK) << client->text;
+        ASSERT_EQ(client->publish(v), OK) << client->text;
+    }
+    EXPECT_EQ(mounts_below(real_kubelet).size(), 1u);
+    EXPECT_EQ(client->stats(v.id, v.target).code, OK) << client->text;
+    EXPECT_EQ(client->unpublish(v), OK) << client->text;
+    EXPECT_EQ(client->unstage(v), OK) << client->text;
+    EXPECT_TRUE(mounts_below(real_kubelet).empty());
+}
+
 TEST_F(Hostile, VolumeIdsAreNoPaths)
 {
     Volume v = volume();

@@ -312,7 +312,8 @@ class FakeNode : public ::testing::Test
     void SetUp() override
     {
         ASSERT_EQ(gfs_csi_prober_new(&prober, &err), 0) << err.text;
-        node.rules = {kubelet.c_str(), runtime.c_str(), GFS_CSI_CLEAN_ON_RUNTIME_DELETED};
+        node.rules = {kubelet.c_str(), runtime.c_str(), GFS_CSI_CLEAN_ON_RUNTIME_DELETED, nullptr,
+                      nullptr};
         node.fuse_program = "/usr/bin/goosefs-fuse";
         node.fuse_log_dir = "";
         node.launch_mode = GFS_CSI_LAUNCH_PROCESS;

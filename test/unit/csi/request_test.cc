@@ -12,7 +12,7 @@ namespace
 {
 
 const struct gfsi_request_rules kRules = {"/var/lib/kubelet", "/runtime-mnt",
-                                          GFS_CSI_CLEAN_ON_RUNTIME_DELETED};
+                                          GFS_CSI_CLEAN_ON_RUNTIME_DELETED, nullptr, nullptr};
 const char kStaging[] = "/var/lib/kubelet/plugins/kubernetes.io/csi/x/globalmount";
 const char kTarget[] = "/var/lib/kubelet/pods/u/volumes/kubernetes.io~csi/pv/mount";
 const char kFluidPath[] = "/runtime-mnt/goosefs/default/hbase/goosefs-fuse";
