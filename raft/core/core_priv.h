@@ -181,6 +181,7 @@ struct raft {
 
     /* Follower and candidate. */
     uint64_t election_deadline;
+    bool grace_given;        /* this deadline has been put off once */
     uint64_t leader_contact; /* 0: stick to nobody */
     raft_index verified;     /* equal to the current leader's log up to here */
     uint64_t round_seen;

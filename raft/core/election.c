@@ -20,6 +20,7 @@ void raft_election_timer(struct raft *r)
     uint64_t extra = RAFT_MUTANT(r, SAME_TIMEOUT) ? 0 : raft_random(r, e + 1);
 
     r->election_deadline = r->now + e + extra;
+    r->grace_given = false;
 }
 
 /* Something from the current leader, within the current term. */

@@ -231,6 +231,26 @@ static int dispatch(struct raft *r, const struct raft_event *ev)
     return RAFT_ERR_INVALID;
 }
 
+/*
+ * A host that comes late may have the leader's messages waiting in its queue behind this event:
+ * they get one heartbeat's time, so that a server short of CPU does not take itself for a lonely
+ * one.
+ */
+static void election_timer(struct raft *r)
+{
+    if (r->now < r->election_deadline) {
+        return;
+    }
+
+    if (!r->grace_given && r->now - r->election_deadline > r->opt.heartbeat_ns / 2) {
+        r->election_deadline = r->now + r->opt.heartbeat_ns;
+        r->grace_given = true;
+        return;
+    }
+
+    raft_election_timeout(r);
+}
+
 static void timers(struct raft *r)
 {
     if (r->role == RAFT_LEADER) {
@@ -238,9 +258,7 @@ static void timers(struct raft *r)
         return;
     }
 
-    if (r->now >= r->election_deadline) {
-        raft_election_timeout(r);
-    }
+    election_timer(r);
 
     if (r->n_forwards > 0 && r->now >= r->forward_deadline) {
         raft_forward(r);

@@ -29,7 +29,9 @@
  *   4. Entries at index i replace whatever the log held at i and above (that is the only form of
  * truncation).
  *   5. At `deadline_ns` (or a little later) call raft_step() with RAFT_EVENT_TIMEOUT, if no event
- * came earlier. Timers are looked at after every event, so a busy host needs no extra call.
+ * came earlier. Timers are looked at after every event, so a busy host needs no extra call. A
+ * follower that comes more than half a heartbeat late waits one heartbeat more before it campaigns:
+ * hand it the messages that wait first.
  *   6. The state machine applies entries up to `apply_index` (committed and durable here).
  * `commit_index` may be ahead of it while the own disk is slow: a state machine that is rebuilt
  * from the log after a crash may use it to answer earlier.

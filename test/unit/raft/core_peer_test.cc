@@ -99,6 +99,27 @@ TEST(Time, NeverGoesBack)
     EXPECT_EQ(s.out.deadline_ns - s.now, left) << "waits for as long as before the jump";
 }
 
+TEST(Time, ALateHostHearsItsQueueBeforeItCampaigns)
+{
+    Server s;
+    ASSERT_EQ(s.start(), 0);
+    s.now = s.out.deadline_ns + 100 * kMs;
+    s.simple(RAFT_EVENT_TIMEOUT);
+    EXPECT_EQ(s.out.role, RAFT_FOLLOWER);
+    EXPECT_EQ(s.out.deadline_ns, s.now + s.opt.heartbeat_ns);
+    raft_message m = s.from(2, 1, RAFT_MSG_APPEND); // it was waiting all the time
+    s.message(m);
+    s.persisted(s.out.persist.seq);
+    EXPECT_GE(s.out.deadline_ns, s.now + s.opt.election_ns);
+
+    s.now = s.out.deadline_ns + 100 * kMs;
+    s.simple(RAFT_EVENT_TIMEOUT);
+    EXPECT_EQ(s.out.role, RAFT_FOLLOWER);
+    s.now = s.out.deadline_ns + 100 * kMs; // late again: not twice
+    s.simple(RAFT_EVENT_TIMEOUT);
+    EXPECT_EQ(s.out.role, RAFT_PRECANDIDATE);
+}
+
 TEST(Time, OneJumpAheadIsNoReasonForAnElection)
 {
     Server s;
