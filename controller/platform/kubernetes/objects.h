@@ -5,8 +5,8 @@
  *   StatefulSet NAME-master             journal on a PVC or a directory of the node
  *   PodDisruptionBudget NAME-master     a majority stays
  *   ReplicaSet NAME-worker              pods NAME-worker-xxxxx, one per node
- *   DaemonSet NAME-fuse                 pods NAME-fuse-xxxxx: the client's configuration on its node
- *   PersistentVolume NS-NAME, PersistentVolumeClaim NAME
+ *   DaemonSet NAME-fuse                 pods NAME-fuse-xxxxx: the client's configuration on its
+ * node PersistentVolume NS-NAME, PersistentVolumeClaim NAME
  *
  * Labels, attributes and names: fluid.md §2.7, §4.2. */
 #ifndef GFSI_CONTROLLER_KUBE_OBJECTS_H
@@ -28,8 +28,8 @@ extern "C" {
 #define GFSI_KUBE_HASH "goosefs.data.fluid.io/hash"
 
 struct gfsi_kube_place {
-    const char *image;      /* when the runtime names none */
-    const char *mount_root; /* "/runtime-mnt" on every node */
+    const char *image;        /* when the runtime names none */
+    const char *mount_root;   /* "/runtime-mnt" on every node */
     const char *journal_root; /* on the nodes; "/var/lib/goosefs" */
 };
 

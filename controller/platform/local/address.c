@@ -302,5 +302,7 @@ int gfsi_addresses_save(struct gfsi_addresses *a, const char *ns, struct gfs_err
         return 0;
     }
 
-    return gfs_file_write_atomic(path, gfs_buf_str(&text), text.len, 0644, err);
+    int rc = gfs_file_write_atomic(path, gfs_buf_str(&text), text.len, 0644, err);
+
+    return rc < 0 ? rc : 1;
 }

@@ -30,7 +30,7 @@ int gfsi_addresses_get(struct gfsi_addresses *a, const char *ns, const char *nam
                        const uint16_t *ports, char out[GFSI_ADDRESS_SIZE], struct gfs_err *err);
 void gfsi_addresses_drop(struct gfsi_addresses *a, const char *ns, const char *name);
 
-/* Writes the hosts file of a namespace, if anything in it changed. */
+/* Writes the hosts file of a namespace if anything in it changed: 1 then, else 0. */
 int gfsi_addresses_save(struct gfsi_addresses *a, const char *ns, struct gfs_err *err);
 
 /* {dir}/hosts for "default", {dir}/hosts-NS for others. */

@@ -165,7 +165,10 @@ static void mount_done(void *arg)
     if (pod->deleting) {
         gfsi_client_unmount(pod);
     } else if (w->rc < 0) {
+        h->replace = h->replace || w->restart;
         mount_failed(pod, w);
+    } else if (h->replace) {
+        gfsi_client_mount(pod); /* something changed meanwhile */
     }
 
     free(w);

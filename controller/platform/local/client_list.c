@@ -88,7 +88,7 @@ static bool update_held(struct gfsi_pod *pod, const struct held_info *info)
     bool changed = serving != h->serving || pid != h->pid;
 
     if (info != NULL && info->restarts > h->restarts) {
-        gfsi_local_event(pod->local, pod->ns, "pod", pod->name, true, "BackOff",
+        gfsi_local_event(pod->local, pod->ns, "pod", pod->name, true, "Restarted",
                          "The keeper replaced the client under load");
     }
 

@@ -125,6 +125,7 @@ struct gfsi_pair {
     bool dataset_deleting; /* go once nothing needs them */
     bool runtime_deleting;
     bool replan;
+    bool retry; /* something could not be made: try again soon */
     struct gfs_plan *plan;
     struct gfs_dataset_status ds;
     struct gfs_runtime_status rs;

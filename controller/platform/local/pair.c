@@ -11,6 +11,8 @@
 #include "platform/local/local_priv.h"
 #include "platform/local/pathf.h"
 
+#define RETRY_NS (2 * GFS_NS_PER_S) /* after what could not be made */
+
 void gfsi_pair_event(struct gfsi_pair *pair, enum gfs_object_kind about, bool warning,
                      const char *reason, const char *message)
 {
@@ -283,7 +285,9 @@ static void reconcile(struct gfsi_pair *pair)
     enum gfs_dataset_phase before = pair->ds.phase;
 
     observe(pair, &seen);
-    gfsi_masters_expect_workers(pair->masters, pair->plan->desired[GFS_ROLE_WORKER]);
+    if (pair->masters != NULL) {
+        gfsi_masters_expect_workers(pair->masters, pair->plan->desired[GFS_ROLE_WORKER]);
+    }
     gfs_reconcile(pair->dataset, pair->plan, &seen, &pair->ds, &pair->rs, effects);
     for (size_t i = 0; i < effects->n; i++) {
         carry_out(pair, &effects->items[i]);
@@ -366,10 +370,13 @@ static void sync_pair(struct gfsi_pair *pair)
         return;
     }
 
+    pair->retry = false;
     gfsi_pair_sync_pods(pair);
     connect_masters(pair);
-    if (pair->masters != NULL) {
-        reconcile(pair);
+    reconcile(pair);
+    if (pair->retry && pair->timer.deadline == 0) {
+        gfsi_timer_set(pair->local->loop, &pair->timer, gfs_clock_mono() + RETRY_NS, on_timer,
+                       pair);
     }
 
     gfsi_local_changed(pair->local);

@@ -100,6 +100,7 @@ static void act(struct gfsi_pair *pair, const struct gfs_action *action)
             gfsi_pair_event(pair, GFS_KIND_RUNTIME, true, "ErrorProcessRuntime", err.text);
             gfs_error("local", "cannot create a pod", "pod=%s error=%s", action->pod->name,
                       GFS_Q(err.text));
+            pair->retry = true;
         }
         return;
     case GFS_ACTION_REPLACE: replace_pod(pair, action); return;
@@ -130,9 +131,57 @@ static void run_actions(struct gfsi_pair *pair, struct gfs_observed_pod *observe
     }
 }
 
+/* All addresses are known, and written, before the first process starts: each reads the hosts file
+ * once. 1 when the file changed; negative when a pod can have no address. */
+static int assign_addresses(struct gfsi_pair *pair)
+{
+    struct gfsi_addresses *addresses = pair->local->addresses;
+    struct gfs_err err = GFS_ERR_INIT;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && pair->plan != NULL && i < pair->plan->n_pods; i++) {
+        const struct gfs_pod *pod = &pair->plan->pods[i];
+        const uint16_t ports[] = {pod->rpc_port, 0};
+        char address[GFSI_ADDRESS_SIZE];
+
+        if (pod->rpc_port != 0) {
+            rc = gfsi_addresses_get(addresses, pod->ns, pod->name, ports, address, &err);
+        }
+    }
+
+    rc = rc < 0 || pair->plan == NULL ? rc : gfsi_addresses_save(addresses, pair->ns, &err);
+    if (rc < 0) {
+        gfsi_pair_event(pair, GFS_KIND_RUNTIME, true, "ErrorProcessRuntime", err.text);
+        gfs_error("local", "cannot give pods addresses", "runtime=%s/%s error=%s", pair->ns,
+                  pair->name, GFS_Q(err.text));
+        pair->retry = true;
+    }
+
+    return rc;
+}
+
+/* Clients that run read the hosts file before it had the new workers: others take their place. */
+static void renew_clients(struct gfsi_pair *pair)
+{
+    for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
+        if (pod->role == GFS_ROLE_FUSE && (pod->held.known || pod->held.busy) && !pod->deleting) {
+            pod->held.replace = true;
+            gfsi_client_mount(pod);
+        }
+    }
+}
+
 void gfsi_pair_sync_pods(struct gfsi_pair *pair)
 {
     size_t n = 0;
+    int addresses = assign_addresses(pair);
+
+    if (addresses < 0) {
+        return;
+    }
+    if (addresses > 0) {
+        renew_clients(pair);
+    }
 
     for (struct gfsi_pod *pod = pair->pods; pod != NULL; pod = pod->next) {
         n++;

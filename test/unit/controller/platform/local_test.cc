@@ -6,7 +6,9 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <spawn.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -319,6 +321,36 @@ TEST_F(Local, WhatADeletionLeftWhenItWasCutShortGoesAtTheNextStart)
     EXPECT_NE(access((dir + "/state/pods/default/hbase-master-0").c_str(), F_OK), 0);
     EXPECT_NE(access((dir + "/state/disks/mnt/disk1/default").c_str(), F_OK), 0);
     EXPECT_EQ(fluid({"get", "pods"}).out, "");
+}
+
+TEST_F(Local, APortInUseIsSaidAndTriedAgain)
+{
+    sockaddr_in any = {};
+    socklen_t len = sizeof(any);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    any.sin_family = AF_INET;
+    ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr *>(&any), len), 0);
+    ASSERT_EQ(listen(fd, 1), 0);
+    ASSERT_EQ(getsockname(fd, reinterpret_cast<sockaddr *>(&any), &len), 0);
+
+    std::string port = std::to_string(ntohs(any.sin_port));
+
+    std::ofstream(dir + "/runtime.yaml")
+        << "apiVersion: data.fluid.io/v1alpha1\nkind: GooseFSRuntime\nmetadata: {name: hbase}\n"
+        << "spec: {properties: {goosefs.master.rpc.port: '" << port << "'}}\n";
+    start();
+    EXPECT_EQ(fluid({"apply", "-f", GFS_SOURCE_DIR "/deploy/samples/dataset.yaml", "-f",
+                     dir + "/runtime.yaml"})
+                  .status,
+              0);
+    eventually("the event", [&] {
+        return fluid({"get", "events"}).out.find("is a program listening on 0.0.0.0:" + port) !=
+               std::string::npos;
+    });
+    EXPECT_EQ(fluid({"get", "pods"}).out, "") << "nothing starts before all have an address";
+    close(fd);
+    eventually("a master", [&] { return pid_of("hbase-master-0") > 0; });
 }
 
 TEST_F(Local, ResourcesThatAreNotThereAreSaid)

@@ -142,8 +142,9 @@ TEST_F(State, AddressesAreDistinctInRangeAndKept)
     }
     ASSERT_EQ(gfsi_addresses_get(a, "other", "hbase-worker-0", PORTS, address, nullptr), 0);
     EXPECT_NE(address, first) << "the same name in another namespace";
-    ASSERT_EQ(gfsi_addresses_save(a, "default", nullptr), 0);
-    ASSERT_EQ(gfsi_addresses_save(a, "other", nullptr), 0);
+    ASSERT_EQ(gfsi_addresses_save(a, "default", nullptr), 1);
+    ASSERT_EQ(gfsi_addresses_save(a, "default", nullptr), 0) << "nothing changed";
+    ASSERT_EQ(gfsi_addresses_save(a, "other", nullptr), 1);
     gfsi_addresses_free(a);
 
     EXPECT_NE(slurp(dir + "/hosts").find(first + " hbase-worker-0 hbase-worker-0.default\n"),
