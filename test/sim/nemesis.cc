@@ -73,6 +73,7 @@ Plan random_plan(uint64_t seed)
     if (p.options.voters >= 3 && t.membership == 0 && rng.permille(400)) {
         t.rot = rng.between(1, 5);
     }
+    p.options.no_memory_permille = rng.permille(100) ? rng.between(50, 700) : 0;
     p.options.keep_files = rng.permille(500) ? 1 : 2;
     p.options.bad_store_permille = rng.permille(200) ? rng.below(300) : 0;
     t.every = rng.between(20, 400) * kMs;
@@ -291,6 +292,7 @@ void Nemesis::stop()
     w_.opt.duplicate_permille = 0;
     w_.opt.stall_permille = 0;
     w_.opt.bad_store_permille = 0;
+    w_.opt.no_memory_permille = 0;
     w_.opt.disk_max = w_.opt.disk_min + kMs;
     heal();
     for (Node &n : w_.nodes) {

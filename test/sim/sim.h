@@ -160,6 +160,7 @@ struct Options {
     bool torn = true;                // a crash keeps a prefix of the write in progress
     uint64_t bad_store_permille = 0; // received chunks that cannot be stored
     size_t keep_files = 2;           // snapshots kept
+    uint64_t no_memory_permille = 0; // allocations that fail, once a server runs
 
     Time heartbeat = 30 * kMs;
     Time election = 150 * kMs;
@@ -282,6 +283,7 @@ class World
     std::vector<raft_change_result> changes; // results of change requests
     std::map<uint64_t, raft_read_result> read_results;
     std::map<uint64_t, uint64_t> read_values; // ctx -> applied index at which it was served
+    bool memory_may_fail = false;
 
     // ---- time
     void at(Time when, std::function<void()> what);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 extern "C" void raft_set_mutant(struct raft *r, int mutant);
@@ -131,6 +132,19 @@ static raft_uuid uuid(uint64_t a, uint64_t b)
     return u;
 }
 
+static void *resize(void *ctx, void *ptr, size_t size)
+{
+    World *w = static_cast<World *>(ctx);
+    if (size == 0) {
+        free(ptr);
+        return nullptr;
+    }
+    if (w->memory_may_fail && w->rng.permille(w->opt.no_memory_permille)) {
+        return nullptr;
+    }
+    return realloc(ptr, size);
+}
+
 static raft_options core_options(const Options &o, const Node &n, uint64_t seed)
 {
     raft_options r;
@@ -181,6 +195,8 @@ void World::start(raft_id id)
     n.alive = true;
     n.paused = false;
     raft_options o = core_options(opt, n, opt.same_seed ? opt.seed : rng.next());
+    o.alloc = {this, resize};
+    memory_may_fail = false;
     n.core = raft_new(&o);
     raft_set_mutant(n.core, opt.mutant);
 
@@ -210,6 +226,7 @@ void World::start(raft_id id)
     if (step(id, ev) != 0) {
         fail("the restored state was refused");
     }
+    memory_may_fail = true;
     for (Node &other : nodes) {
         if (opt.hint && other.alive && other.id != id) {
             raft_event up = {};

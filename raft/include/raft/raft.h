@@ -36,6 +36,9 @@
  * `commit_index` may be ahead of it while the own disk is slow: a state machine that is rebuilt
  * from the log after a crash may use it to answer earlier.
  *   7. Lost messages need no care. What the host cannot send (queue full, no connection) it drops.
+ *   8. Snapshots: the newest two are kept, peers may still be reading the older one. A received one
+ * counts from the `restore_index` that names it; until then, and without it, its file is void. One
+ * chunk is with the host at a time.
  */
 #ifndef RAFT_RAFT_H
 #define RAFT_RAFT_H
