@@ -152,17 +152,44 @@ void gfsi_journal_counts(struct gfsi_journal *j, struct gfsi_journal_totals *out
 
 /* ---- changes ---- */
 
+/* Written whole and renamed, so that it is the old or the new record whenever this process dies.
+ * Not flushed to the disk: what an fsync protects from ends this boot, and with it the record's
+ * meaning. */
+static int write_file(const char *path, const char *text, struct gfs_err *err)
+{
+    char *fresh gfs_auto_free = NULL;
+    int fd gfs_auto_fd = -1;
+    int rc;
+
+    if (asprintf(&fresh, "%s.tmp", path) < 0) {
+        fresh = NULL;
+        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
+    }
+    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return gfs_err_set_errno(err, errno, "journal: %s", fresh);
+    }
+    rc = gfs_write_all(fd, text, strlen(text));
+    if (rc < 0) {
+        (void)gfs_err_set(err, rc, "journal: %s: %s", fresh, gfs_err_string(rc));
+    } else if (rename(fresh, path) < 0) {
+        rc = gfs_err_set_errno(err, errno, "journal: %s", path);
+    }
+    if (rc < 0) {
+        (void)unlink(fresh);
+    }
+    return rc;
+}
+
 static int save(struct gfsi_journal *j, const struct gfsi_record *r, struct gfs_err *err)
 {
     char *text gfs_auto_free = gfsi_record_encode(r, j->boot_id);
     char *path gfs_auto_free = file_path(j, r->id);
-    int rc;
 
     if (text == NULL || path == NULL) {
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
-    rc = gfs_file_write_atomic(path, text, strlen(text), 0600, err);
-    return rc < 0 ? gfs_err_wrap(err, rc, "journal") : 0;
+    return write_file(path, text, err);
 }
 
 static void unlink_record(struct gfsi_journal *j, struct gfsi_record *r)
@@ -314,7 +341,7 @@ static void load_file(struct gfsi_journal *j, const char *name)
     }
 
     j->discarded++;
-    if (rc == GFS_ECHANGED) {
+    if (rc == GFS_ECHANGED || (rc == GFS_ECORRUPT && text.len == 0)) { /* empty: the machine died */
         (void)unlink(path);
         return;
     }

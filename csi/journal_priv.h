@@ -1,6 +1,6 @@
 /* What the mount table and the keeper cannot tell: which volume is staged and published where, and
- * with what parameters. One JSON file per volume below {state dir}/volumes, written by rename and
- * fsync before a call is answered. No secrets in it.
+ * with what parameters. One JSON file per volume below {state dir}/volumes, written before a
+ * call is answered. No secrets in it.
  *
  * The file's name is a digest of the volume id. Files of an earlier boot mean nothing (mounts do
  * not survive one) and are dropped when loading; a file that does not parse is set aside as
@@ -75,7 +75,7 @@ bool gfsi_journal_target_taken(struct gfsi_journal *journal, const char *id, con
 bool gfsi_journal_shares_mount(struct gfsi_journal *journal, const char *id,
                                const char *fluid_path);
 
-/* Adds or replaces, durable when it returns 0. On failure nothing has changed. */
+/* Adds or replaces; survives this process when it returns 0. On failure nothing has changed. */
 int gfsi_journal_put(struct gfsi_journal *journal, const struct gfsi_volume *volume,
                      enum gfsi_use_kind kind, const struct gfsi_use *use, struct gfs_err *err);
 

@@ -129,11 +129,7 @@ TEST_F(JournalTest, RecordsOfAnotherBootAreDropped)
 
 TEST_F(JournalTest, FilesThatAreNoRecordsAreSetAside)
 {
-    const char *texts[] = {"",
-                           "{",
-                           "[]",
-                           "{\"boot_id\": 7}",
-                           "{\"boot_id\": \"BOOT\", \"version\": 1}",
+    const char *texts[] = {"{", "[]", "{\"boot_id\": 7}", "{\"boot_id\": \"BOOT\", \"version\": 1}",
                            "{\"boot_id\": \"BOOT\", \"version\": 1, \"volume_id\": \"\"}"};
     char boot[128] = {0};
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
@@ -156,6 +152,31 @@ TEST_F(JournalTest, FilesThatAreNoRecordsAreSetAside)
     EXPECT_EQ(counts().discarded, n);
     EXPECT_EQ(files(".corrupt").size(), n);
     EXPECT_TRUE(files(".json").empty());
+}
+
+TEST_F(JournalTest, AnEmptyFileIsWhatAMachineThatDiedLeaves)
+{
+    FILE *f = fopen((dir.path() + "/volumes/0.json").c_str(), "w");
+    fclose(f);
+    open();
+    EXPECT_EQ(counts().discarded, 1u);
+    EXPECT_TRUE(files("").empty());
+}
+
+TEST_F(JournalTest, AFailedWriteChangesNothing)
+{
+    ASSERT_EQ(gfsi_journal_put(journal, &volume, GFSI_PUBLISHED, &use, &err), 0);
+    std::string file = files(".json")[0];
+    ASSERT_EQ(mkdir((file + ".tmp").c_str(), 0700), 0); // in the way of the new file
+    struct gfsi_use other = use;
+    snprintf(other.digest, sizeof(other.digest), "other");
+    EXPECT_LT(gfsi_journal_put(journal, &volume, GFSI_PUBLISHED, &other, &err), 0);
+    struct gfsi_use u;
+    ASSERT_EQ(gfsi_journal_find_use(journal, "default-hbase", GFSI_PUBLISHED, use.path, &u), 0);
+    EXPECT_STREQ(u.digest, "digest");
+    open();
+    ASSERT_EQ(gfsi_journal_find_use(journal, "default-hbase", GFSI_PUBLISHED, use.path, &u), 0);
+    EXPECT_STREQ(u.digest, "digest");
 }
 
 // A record cut anywhere, as by a disk that lost its end, is refused or whole; never half.
