@@ -355,11 +355,12 @@ static json_t *worker_container(const struct gfsi_kube_build *b, const struct gf
 json_t *gfsi_kube_worker_set(const struct gfsi_kube_build *b)
 {
     static const char role[] = "goosefs-worker";
+    static const struct gfs_pod none = {.rpc_port = GFS_PORT_WORKER_RPC};
     const struct gfs_pod *pod = gfsi_kube_pod(b->plan, GFS_ROLE_WORKER);
     json_t *volumes = json_pack("[o]", conf_volume(b, GFS_ROLE_WORKER));
 
     if (pod == NULL) { /* none wanted: the set is there to be scaled */
-        pod = &(const struct gfs_pod){.rpc_port = GFS_PORT_WORKER_RPC};
+        pod = &none;
     }
 
     json_t *spec = pod_spec(worker_container(b, pod, volumes), volumes);

@@ -212,6 +212,10 @@ void gfsi_local_advance_stop(struct gfsi_local *local);
 /* logs.c: keeps the logs of all pods below their maximum. */
 void gfsi_logs_trim(struct gfsi_local *local);
 
+/* strays.c: stops processes of an earlier instance that it did not write down. May block; before
+ * the loop runs. */
+void gfsi_strays_stop(struct gfsi_local *local);
+
 /* leftovers.c: stops processes and removes directories of pods that nothing wants any more: a
  * deletion was cut short by the end of the instance before this one. May block; before the loop
  * runs. */

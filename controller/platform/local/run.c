@@ -386,6 +386,7 @@ static int start(struct gfsi_local *local, struct gfs_err *err)
     }
 
     if (rc == 0) {
+        gfsi_strays_stop(local);
         gfsi_leftovers_clear(local);
     }
     rc = rc < 0 ? rc : gfsi_node_start(local, err);

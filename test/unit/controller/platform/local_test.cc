@@ -323,6 +323,26 @@ TEST_F(Local, WhatADeletionLeftWhenItWasCutShortGoesAtTheNextStart)
     EXPECT_EQ(fluid({"get", "pods"}).out, "");
 }
 
+TEST_F(Local, AProcessThatWasNeverWrittenDownIsStoppedAtTheNextStart)
+{
+    start();
+    apply_samples();
+    eventually("a master", [&] { return pid_of("hbase-master-0") > 0; });
+    kill(controller, SIGKILL);
+    waitpid(controller, nullptr, 0);
+
+    pid_t stray = pid_of("hbase-master-0");
+
+    unlink((dir + "/state/pods/default/hbase-master-0/goosefs-master.pid").c_str());
+    start();
+    eventually("another master",
+               [&] { return pid_of("hbase-master-0") > 0 && pid_of("hbase-master-0") != stray; });
+
+    std::vector<pid_t> left = processes(dir + "/state/pods/default/hbase-master-0/");
+
+    EXPECT_EQ(left, std::vector<pid_t>{pid_of("hbase-master-0")});
+}
+
 TEST_F(Local, APortInUseIsSaidAndTriedAgain)
 {
     sockaddr_in any = {};

@@ -1,0 +1,114 @@
+/* The parts of the Kubernetes platform.
+ *
+ * Threads: informers only queue keys. DATASET_WORKERS and RUNTIME_WORKERS threads take them; the
+ * queue never gives one key to two of them, so a pair belongs to the thread that took its key. The
+ * list of pairs and what the loader leaves in a pair are under `mutex`. */
+#ifndef GFSI_CONTROLLER_KUBE_PRIV_H
+#define GFSI_CONTROLLER_KUBE_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <gfs/client/client.h>
+#include <gfs/controller/kubernetes.h>
+#include <gfs/controller/reconcile.h>
+#include <gfs/kube/event.h>
+#include <gfs/kube/informer.h>
+#include <gfs/kube/queue.h>
+
+#include "platform/kubernetes/objects.h"
+
+#define GFSI_KUBE_MANAGER   "goosefsruntime-controller"
+#define GFSI_KUBE_MANAGER_D "dataset-controller"
+
+enum gfsi_kube_kind {
+    GFSI_KUBE_DATASETS,
+    GFSI_KUBE_RUNTIMES,
+    GFSI_KUBE_PODS,
+    GFSI_KUBE_SERVICES,
+    GFSI_KUBE_CONFIGMAPS,
+    GFSI_KUBE_STATEFULSETS,
+    GFSI_KUBE_REPLICASETS,
+    GFSI_KUBE_DAEMONSETS,
+    GFSI_KUBE_BUDGETS,
+    GFSI_KUBE_VOLUMES,
+    GFSI_KUBE_CLAIMS,
+    GFSI_KUBE_KINDS
+};
+
+/* One runtime and its data set, as long as the runtime exists. */
+struct gfsi_kube_pair {
+    struct gfsi_kube_pair *next;
+    char *key;
+    char *uid; /* of the runtime: another one is another pair */
+    struct gfs_object *dataset, *runtime;
+    struct gfs_plan *plan;
+    char *addresses;
+    struct gfs_client *masters;
+    struct gfs_dataset_status ds;
+    struct gfs_runtime_status rs;
+    json_t *applied; /* "plural/name": {"hash", "version"} after our last write */
+    bool load_wanted; /* mutex */
+    bool loaded;      /* mutex */
+};
+
+struct gfsi_kube {
+    struct gfs_kubernetes_opts opts;
+    struct gfs_kube_client *client;
+    struct gfs_kube_recorder *recorder;
+    struct gfs_kube_informer *informers[GFSI_KUBE_KINDS];
+    struct gfs_kube_queue *datasets, *runtimes, *loads;
+    pthread_mutex_t mutex;
+    struct gfsi_kube_pair *pairs;
+    struct gfs_client *loading; /* of the loader's call under way; mutex */
+    bool stopping;              /* mutex */
+};
+
+/* One round for a key ("ns/name"). Negative: again after the key's back-off; else again after so
+ * many ns, 0: when something changes. */
+int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct gfs_err *err);
+int64_t gfsi_kube_reconcile_dataset(struct gfsi_kube *k, const char *key, struct gfs_err *err);
+
+/* ---- pairs.c ---- */
+struct gfsi_kube_pair *gfsi_kube_pair_get(struct gfsi_kube *k, const char *key, const char *uid);
+void gfsi_kube_pair_drop(struct gfsi_kube *k, const char *key);
+/* Objects and plan from what the API server has. GFS_EINVAL: the user's fault, said in err. */
+int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const json_t *dataset,
+                        const json_t *runtime, struct gfs_err *err);
+
+/* ---- apply.c ---- */
+/* A new reference from the copy, NULL when it is not there. */
+json_t *gfsi_kube_get(struct gfsi_kube *k, enum gfsi_kube_kind kind, const char *ns,
+                      const char *name);
+/* Writes what is missing, differs from the plan or was changed by others. */
+int gfsi_kube_apply_all(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
+                        struct gfsi_kube_objects *objects, struct gfs_err *err);
+/* Adds or removes a finalizer; nothing to do is success. */
+int gfsi_kube_finalizer(struct gfsi_kube *k, const struct gfs_kube_resource *resource,
+                        const json_t *object, const char *finalizer, bool present,
+                        struct gfs_err *err);
+bool gfsi_kube_deleting(const json_t *object);
+int gfsi_kube_delete(struct gfsi_kube *k, const struct gfs_kube_resource *resource, const char *ns,
+                     const char *name, struct gfs_err *err);
+void gfsi_kube_event(struct gfsi_kube *k, const json_t *object, bool warning, const char *reason,
+                     const char *message);
+
+/* ---- status.c: pure ---- */
+json_t *gfsi_kube_dataset_status(const struct gfsi_kube_pair *pair, const json_t *dataset);
+json_t *gfsi_kube_runtime_status(const struct gfsi_kube_pair *pair);
+/* What a former instance of the controller wrote. */
+void gfsi_kube_status_restore(const json_t *dataset, const json_t *runtime,
+                              struct gfsi_kube_pair *pair);
+/* Writes `status` (taken) as the subresource unless the object has it already. */
+int gfsi_kube_status_write(struct gfsi_kube *k, const struct gfs_kube_resource *resource,
+                           const json_t *object, json_t *status, struct gfs_err *err);
+
+/* ---- masters.c: calls to the masters of a pair; they block for a bounded time ---- */
+void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
+                               struct gfs_observation *seen);
+int gfsi_kube_masters_mount(struct gfsi_kube_pair *pair, const struct gfs_dataset_mount *mount,
+                            struct gfs_err *err);
+void gfsi_kube_load(struct gfsi_kube *k, const char *key); /* on the loader's thread */
+
+#endif
