@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <gfs/base/err.h>
+#include <gfs/controller/kubernetes.h>
 #include <gfs/controller/local.h>
 #include <gfs/controller/object.h>
 #include <gfs/rpc/client.h>
@@ -20,6 +21,9 @@
 struct gfsi_options {
     const char *state_dir, *socket;
     const char *platform, *mount_root, *kubelet_root, *bin_dir, *log_level;
+    unsigned controllers; /* GFS_CONTROLLER_... */
+    bool leader_elect;
+    const char *lease_ns, *kubeconfig, *image, *metrics_addr;
     const char *files[GFS_LOCAL_FILES_MAX];
     size_t n_files;
     const char *ns;
@@ -50,6 +54,7 @@ int gfsi_options_parse(const struct gfsi_command *command, int argc, char **argv
 void gfsi_usage(void);
 
 int gfsi_cmd_run(const struct gfsi_options *options);
+int gfsi_run_kubernetes(const struct gfsi_options *options);
 int gfsi_cmd_validate(const struct gfsi_options *options);
 int gfsi_cmd_apply(const struct gfsi_options *options);
 int gfsi_cmd_create(const struct gfsi_options *options);

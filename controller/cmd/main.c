@@ -14,8 +14,7 @@
 #include "cmd/cmd.h"
 
 const struct gfsi_command gfsi_commands[] = {
-    {"run", "", "run the controllers and the local platform until SIGTERM", "SpMKBLf", 0, 0,
-     gfsi_cmd_run},
+    {"run", "", "run the controllers until SIGTERM", "SpMKBLfCENkIm", 0, 0, gfsi_cmd_run},
     {"apply", "", "create or change the objects of manifests", "Ssfn", 0, 0, gfsi_cmd_apply},
     {"create", "", "create the objects of manifests, which must not exist", "Ssfn", 0, 0,
      gfsi_cmd_create},
@@ -70,8 +69,11 @@ int gfsi_cmd_run(const struct gfsi_options *options)
         fprintf(stderr, "fluid-controller: --log-level '%s' is not a level\n", options->log_level);
         return 2;
     }
+    if (strcmp(options->platform, "kubernetes") == 0) {
+        return gfsi_run_kubernetes(options);
+    }
     if (strcmp(options->platform, "local") != 0) {
-        fprintf(stderr, "fluid-controller: unknown --platform '%s' (known: local)\n",
+        fprintf(stderr, "fluid-controller: unknown --platform '%s' (known: local, kubernetes)\n",
                 options->platform);
         return 2;
     }

@@ -24,7 +24,13 @@ static const struct {
 } OPTIONS[] = {
     {'S', false, "state-dir", "DIR", "state of the instance [" GFSI_DEFAULT_STATE_DIR "]"},
     {'s', false, "socket", "PATH", "its control socket [FLUID_CONTROLLER_SOCKET, or below DIR]"},
-    {'p', false, "platform", "NAME", "where pods run: local [local]"},
+    {'p', false, "platform", "NAME", "where pods run: local or kubernetes [local]"},
+    {'C', false, "controllers", "NAME", "kubernetes: dataset, goosefsruntime or all [all]"},
+    {'E', false, "leader-elect", NULL, "kubernetes: work only while holding a Lease"},
+    {'N', false, "leader-elect-namespace", "NS", "kubernetes: where the Lease is [fluid-system]"},
+    {'k', false, "kubeconfig", "FILE", "kubernetes: credentials [the pod's service account]"},
+    {'I', false, "image", "IMAGE", "kubernetes: of runtimes that name none"},
+    {'m', false, "metrics-addr", "HOST:PORT", "kubernetes: serve /metrics and /healthz [off]"},
     {'M', false, "mount-root", "DIR", "where data sets are mounted [/runtime-mnt]"},
     {'K', false, "kubelet-root", "DIR", "kubelet's directory [/var/lib/kubelet]"},
     {'B', false, "bin-dir", "DIR", "where the programs are [that of this one]"},
@@ -106,12 +112,42 @@ static int set_file(struct gfsi_options *out, const char *value)
     return 0;
 }
 
+static int set_controllers(struct gfsi_options *out, const char *value)
+{
+    static const struct {
+        const char *name;
+        unsigned controllers;
+    } names[] = {
+        {"dataset", GFS_CONTROLLER_DATASET},
+        {"goosefsruntime", GFS_CONTROLLER_RUNTIME},
+        {"all", GFS_CONTROLLER_DATASET | GFS_CONTROLLER_RUNTIME},
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(value, names[i].name) == 0) {
+            out->controllers = names[i].controllers;
+            return 0;
+        }
+    }
+
+    fprintf(stderr,
+            "fluid-controller: --controllers must be dataset, goosefsruntime or all, not '%s'\n",
+            value);
+    return GFS_EINVAL;
+}
+
 static int set_option(struct gfsi_options *out, int letter, const char *value)
 {
     switch (letter) {
     case 'S': out->state_dir = value; return 0;
     case 's': out->socket = value; return 0;
     case 'p': out->platform = value; return 0;
+    case 'C': return set_controllers(out, value);
+    case 'E': out->leader_elect = true; return 0;
+    case 'N': out->lease_ns = value; return 0;
+    case 'k': out->kubeconfig = value; return 0;
+    case 'I': out->image = value; return 0;
+    case 'm': out->metrics_addr = value; return 0;
     case 'M': out->mount_root = value; return 0;
     case 'K': out->kubelet_root = value; return 0;
     case 'B': out->bin_dir = value; return 0;
@@ -165,6 +201,11 @@ int gfsi_options_parse(const struct gfsi_command *command, int argc, char **argv
         .state_dir = GFSI_DEFAULT_STATE_DIR,
         .socket = getenv("FLUID_CONTROLLER_SOCKET"),
         .platform = "local",
+        .controllers = GFS_CONTROLLER_DATASET | GFS_CONTROLLER_RUNTIME,
+        .lease_ns = "fluid-system",
+        .kubeconfig = "",
+        .image = "",
+        .metrics_addr = "",
         .mount_root = "/runtime-mnt",
         .kubelet_root = "/var/lib/kubelet",
         .log_level = "info",

@@ -97,13 +97,13 @@ static int apply(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfsi_k
                             true, object->json, &result, err);
 
     if (rc < 0) {
-        return gfs_err_wrap(err, rc, key);
+        return gfs_err_wrap(err, rc, "%s", key);
     }
 
     gfs_info("kubernetes", "applied", "pair=%s object=%s", pair->key, key);
-    (void)json_object_set_new(pair->applied, key,
-                              json_pack("{s:s, s:o}", "hash", hash, "version",
-                                        version_of(result, object->resource)));
+    (void)json_object_set_new(
+        pair->applied, key,
+        json_pack("{s:s, s:o}", "hash", hash, "version", version_of(result, object->resource)));
     json_decref(result);
     return 0;
 }

@@ -16,10 +16,10 @@ static json_t *conditions_json(const struct gfs_conditions *conditions, const ch
         char when[32];
 
         (void)gfs_clock_format_rfc3339(c->last_transition_ms, when, sizeof(when));
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type", c->type, "status",
-                            c->status ? "True" : "False", "reason", c->reason, "message",
-                            c->message, second, when, "lastTransitionTime", when));
+        (void)json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "type",
+                                                    c->type, "status", c->status ? "True" : "False",
+                                                    "reason", c->reason, "message", c->message,
+                                                    second, when, "lastTransitionTime", when));
     }
 
     return list;
@@ -197,9 +197,10 @@ int gfsi_kube_status_write(struct gfsi_kube *k, const struct gfs_kube_resource *
         return 0;
     }
 
-    json_t *body = json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "apiVersion", "data.fluid.io/v1alpha1",
-                             "kind", resource->kind, "metadata", "name", gfs_kube_name(object),
-                             "namespace", gfs_kube_namespace(object), "status", status);
+    json_t *body =
+        json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "apiVersion", "data.fluid.io/v1alpha1", "kind",
+                  resource->kind, "metadata", "name", gfs_kube_name(object), "namespace",
+                  gfs_kube_namespace(object), "status", status);
     int rc = gfs_kube_apply(k->client, resource, gfs_kube_namespace(object), gfs_kube_name(object),
                             "status", GFSI_KUBE_MANAGER, true, body, NULL, err);
 

@@ -1,5 +1,5 @@
-/* The Kubernetes platform: the objects of a Dataset and a GooseFSRuntime as StatefulSets, DaemonSets,
- * Services and volumes of a cluster. */
+/* The Kubernetes platform: the objects of a Dataset and a GooseFSRuntime as StatefulSets,
+ * DaemonSets, Services and volumes of a cluster. */
 #ifndef GFS_CONTROLLER_KUBERNETES_H
 #define GFS_CONTROLLER_KUBERNETES_H
 

@@ -20,6 +20,7 @@ extern "C" {
     X(persistentvolumeclaims, "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true)   \
     X(statefulsets, "apps", "v1", "statefulsets", "StatefulSet", true)                             \
     X(daemonsets, "apps", "v1", "daemonsets", "DaemonSet", true)                                   \
+    X(replicasets, "apps", "v1", "replicasets", "ReplicaSet", true)                                \
     X(deployments, "apps", "v1", "deployments", "Deployment", true)                                \
     X(poddisruptionbudgets, "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true)   \
     X(leases, "coordination.k8s.io", "v1", "leases", "Lease", true)                                \

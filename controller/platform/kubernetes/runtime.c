@@ -1,0 +1,425 @@
+/* goosefsruntime-controller: one round for one runtime. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gfs/base/auto.h>
+#include <gfs/base/clock.h>
+#include <gfs/base/log.h>
+
+#include "platform/kubernetes/kube_priv.h"
+#include "platform/kubernetes/objects_priv.h"
+
+#define FINALIZER  "goosefs-runtime-controller-finalizer"
+#define SETUP_NS   (1 * GFS_NS_PER_S)  /* between rounds until all is ready */
+#define REST_NS    (15 * GFS_NS_PER_S) /* between looks at what is cached */
+#define ANNOTATION "goosefs.data.fluid.io/conf"
+
+struct round {
+    struct gfsi_kube *k;
+    const char *key;
+    char ns[GFS_KUBE_NAME_MAX + 1];
+    char name[GFS_KUBE_NAME_MAX + 1];
+    json_t *runtime, *dataset;
+    struct gfsi_kube_pair *pair;
+    struct gfs_err *err;
+};
+
+/* ---- pods ---- */
+
+struct count {
+    const struct round *round;
+    struct gfs_observation *seen;
+    const char *worker_conf; /* of the present template */
+    char stale[GFS_KUBE_NAME_MAX + 1];
+    size_t stale_unready, unready;
+};
+
+static const char *meta(const json_t *object, const char *map, const char *key)
+{
+    const char *text =
+        json_string_value(json_object_get(gfs_kube_at(object, "metadata", map, NULL), key));
+
+    return text != NULL ? text : "";
+}
+
+static bool pod_ready(const json_t *pod)
+{
+    json_t *item = NULL;
+    size_t i = 0;
+
+    json_array_foreach(gfs_kube_at(pod, "status", "conditions", NULL), i, item)
+    {
+        const char *type = json_string_value(json_object_get(item, "type"));
+        const char *status = json_string_value(json_object_get(item, "status"));
+
+        if (type != NULL && status != NULL && strcmp(type, "Ready") == 0) {
+            return strcmp(status, "True") == 0;
+        }
+    }
+
+    return false;
+}
+
+static int role_of(const char *label)
+{
+    for (int role = 0; role < GFS_ROLES; role++) {
+        if (strncmp(label, "goosefs-", 8) == 0 &&
+            strcmp(label + 8, gfs_role_name((enum gfs_role)role)) == 0) {
+            return role;
+        }
+    }
+
+    return -1;
+}
+
+static bool count_pod(void *arg, json_t *pod)
+{
+    struct count *c = arg;
+    int role = role_of(meta(pod, "labels", "role"));
+
+    if (role < 0 || strcmp(gfs_kube_namespace(pod), c->round->ns) != 0 ||
+        strcmp(meta(pod, "labels", "release"), c->round->name) != 0) {
+        return true;
+    }
+
+    bool ready = pod_ready(pod) && !gfsi_kube_deleting(pod);
+
+    c->seen->current[role]++;
+    c->seen->ready[role] += ready;
+    if (role == GFS_ROLE_WORKER) {
+        c->unready += !ready;
+        if (strcmp(meta(pod, "annotations", ANNOTATION), c->worker_conf) != 0) {
+            (void)snprintf(c->stale, sizeof(c->stale), "%s", gfs_kube_name(pod));
+        }
+    }
+
+    return true;
+}
+
+static size_t fuses_desired(struct round *r)
+{
+    char name[GFS_KUBE_NAME_MAX + 1];
+
+    (void)snprintf(name, sizeof(name), "%.200s-fuse", r->name);
+
+    json_t *set = gfsi_kube_get(r->k, GFSI_KUBE_DAEMONSETS, r->ns, name);
+    json_int_t n = json_integer_value(gfs_kube_at(set, "status", "desiredNumberScheduled", NULL));
+
+    json_decref(set);
+    return n > 0 ? (size_t)n : 1; /* nobody has counted the nodes yet */
+}
+
+/* A ReplicaSet leaves pods of a former template alone. They are replaced one at a time, each when
+ * all others are ready. */
+static int replace_worker(struct round *r, const struct count *c)
+{
+    if (c->stale[0] == '\0' || c->unready > 0) {
+        return 0;
+    }
+
+    gfs_info("kubernetes", "replacing a worker of a former configuration", "pod=%s/%s", r->ns,
+             c->stale);
+    return gfsi_kube_delete(r->k, &gfs_kube_pods, r->ns, c->stale, r->err);
+}
+
+static int observe(struct round *r, struct gfs_observation *seen)
+{
+    struct count c = {.round = r, .seen = seen};
+    char *conf = gfsi_kube_properties(r->pair->plan, GFS_ROLE_WORKER);
+    char hash[17] = "";
+
+    if (conf == NULL) {
+        return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
+    }
+
+    gfsi_kube_hash(conf, hash);
+    free(conf);
+    c.worker_conf = hash;
+    seen->now_ms = gfs_clock_wall_ms();
+    gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], count_pod, &c);
+    r->pair->plan->desired[GFS_ROLE_FUSE] = fuses_desired(r);
+
+    json_t *pv = gfsi_kube_get(r->k, GFSI_KUBE_VOLUMES, "", r->pair->plan->volume.pv);
+    json_t *pvc = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
+
+    seen->volume_ready = pv != NULL && pvc != NULL;
+    json_decref(pv);
+    json_decref(pvc);
+    if (seen->current[GFS_ROLE_MASTER] > 0) {
+        gfsi_kube_masters_observe(r->k, r->pair, seen);
+    }
+
+    return replace_worker(r, &c);
+}
+
+/* ---- effects ---- */
+
+static int create_volume(struct round *r)
+{
+    struct gfsi_kube_objects objects;
+    int rc = gfsi_kube_volume_build(r->pair->plan, &objects, r->err);
+
+    if (rc == 0) {
+        rc = gfsi_kube_apply_all(r->k, r->pair, &objects, r->err);
+        gfsi_kube_objects_fini(&objects);
+    }
+
+    return rc;
+}
+
+static void mount_at_masters(struct round *r, size_t index)
+{
+    struct gfs_err err = GFS_ERR_INIT;
+    int rc = gfsi_kube_masters_mount(r->pair, &r->pair->dataset->dataset->mounts[index], &err);
+
+    gfs_reconcile_mounted(&r->pair->ds, index, rc, gfs_err_text(&err, rc), gfs_clock_wall_ms());
+}
+
+/* Returns when to come back, ns; negative errors. */
+static int64_t carry_out(struct round *r, const struct gfs_effects *effects)
+{
+    int64_t next = 0;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < effects->n; i++) {
+        const struct gfs_effect *e = &effects->items[i];
+
+        switch (e->kind) {
+        case GFS_EFFECT_EVENT:
+            gfsi_kube_event(r->k, e->about == GFS_KIND_DATASET ? r->dataset : r->runtime,
+                            e->warning, e->reason, e->message);
+            break;
+        case GFS_EFFECT_MOUNT:
+            mount_at_masters(r, e->index);
+            next = 1;
+            break;
+        case GFS_EFFECT_CREATE_VOLUME: rc = create_volume(r); break;
+        case GFS_EFFECT_LOAD_METADATA: rc = gfs_kube_queue_add(r->k->loads, r->key); break;
+        case GFS_EFFECT_WAKE: break; /* rounds come often enough: SETUP_NS */
+        }
+    }
+
+    return rc < 0 ? rc : next;
+}
+
+/* ---- a round ---- */
+
+static bool owned_by(const json_t *runtime, const char *uid)
+{
+    json_t *item = NULL;
+    size_t i = 0;
+
+    json_array_foreach(gfs_kube_at(runtime, "metadata", "ownerReferences", NULL), i, item)
+    {
+        const char *owner = json_string_value(json_object_get(item, "uid"));
+
+        if (owner != NULL && strcmp(owner, uid) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+/* So that a data set that is deleted takes its runtime with it. */
+static int own_runtime(struct round *r)
+{
+    if (owned_by(r->runtime, gfs_kube_uid(r->dataset))) {
+        return 0;
+    }
+
+    json_t *patch = json_pack("{s:{s:s, s:[{s:s, s:s, s:s, s:s}]}}", "metadata", "resourceVersion",
+                              gfs_kube_version(r->runtime), "ownerReferences", "apiVersion",
+                              "data.fluid.io/v1alpha1", "kind", "Dataset", "name", r->name, "uid",
+                              gfs_kube_uid(r->dataset));
+    int rc = gfs_kube_merge_patch(r->k->client, &gfs_kube_goosefsruntimes, r->ns, r->name, NULL,
+                                  patch, NULL, r->err);
+
+    json_decref(patch);
+    return rc;
+}
+
+static int apply_objects(struct round *r)
+{
+    const struct gfsi_kube_place place = {
+        .image = r->k->opts.image,
+        .mount_root = r->k->opts.mount_root,
+        .journal_root = "/var/lib/goosefs",
+    };
+    struct gfsi_kube_objects objects;
+    int rc =
+        gfsi_kube_objects_build(r->pair->plan, r->dataset, r->runtime, &place, &objects, r->err);
+
+    if (rc == 0) {
+        rc = gfsi_kube_apply_all(r->k, r->pair, &objects, r->err);
+        gfsi_kube_objects_fini(&objects);
+    }
+
+    return rc;
+}
+
+static int write_statuses(struct round *r)
+{
+    int rc = gfsi_kube_status_write(r->k, &gfs_kube_datasets, r->dataset,
+                                    gfsi_kube_dataset_status(r->pair, r->dataset), r->err);
+
+    return rc < 0 ? rc
+                  : gfsi_kube_status_write(r->k, &gfs_kube_goosefsruntimes, r->runtime,
+                                           gfsi_kube_runtime_status(r->pair), r->err);
+}
+
+static bool all_ready(const struct gfsi_kube_pair *pair)
+{
+    for (int role = 0; role < GFS_ROLES; role++) {
+        if (pair->rs.roles[role].phase != GFS_PHASE_READY) {
+            return false;
+        }
+    }
+
+    return pair->ds.phase == GFS_DATASET_BOUND && pair->ds.sized;
+}
+
+static int64_t work(struct round *r)
+{
+    struct gfs_observation seen = {0};
+    struct gfs_effects *effects gfs_auto_free = calloc(1, sizeof(*effects));
+    int rc = effects != NULL ? apply_objects(r) : GFS_ENOMEM;
+
+    if (rc == 0) {
+        rc = observe(r, &seen);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+
+    gfs_reconcile(r->pair->dataset, r->pair->plan, &seen, &r->pair->ds, &r->pair->rs, effects);
+
+    int64_t next = carry_out(r, effects);
+
+    rc = write_statuses(r);
+    if (next != 0 || rc < 0) {
+        return next != 0 ? next : rc;
+    }
+
+    return all_ready(r->pair) ? REST_NS : SETUP_NS;
+}
+
+/* A new pair in this process: what a former one did is in the objects. */
+static int adopt(struct round *r)
+{
+    if (r->pair != NULL && r->pair->plan != NULL) {
+        return 0;
+    }
+
+    r->pair = gfsi_kube_pair_get(r->k, r->key, gfs_kube_uid(r->runtime));
+    if (r->pair == NULL) {
+        return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
+    }
+    if (r->pair->plan == NULL) {
+        gfsi_kube_status_restore(r->dataset, r->runtime, r->pair);
+    }
+
+    return 0;
+}
+
+static int64_t live(struct round *r)
+{
+    int rc =
+        gfsi_kube_finalizer(r->k, &gfs_kube_goosefsruntimes, r->runtime, FINALIZER, true, r->err);
+
+    if (rc < 0 || r->dataset == NULL) {
+        return rc;
+    }
+
+    rc = own_runtime(r);
+    if (rc == 0) {
+        rc = adopt(r);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+
+    bool fresh = r->pair->plan == NULL;
+
+    rc = gfsi_kube_pair_plan(r->k, r->pair, r->dataset, r->runtime, r->err);
+    if (rc == GFS_EINVAL) {
+        gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields",
+                        gfs_err_text(r->err, rc));
+        return 0; /* until the object changes */
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (fresh && r->pair->ds.phase == GFS_DATASET_BOUND) {
+        (void)gfs_kube_queue_add(r->k->loads, r->key);
+    }
+
+    return work(r);
+}
+
+/* The claim first: while a pod uses it, it stays, and all else with it. */
+static int64_t tear_down(struct round *r)
+{
+    char pv[2 * GFS_KUBE_NAME_MAX + 2];
+    json_t *claim = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
+    int rc = 0;
+
+    if (claim != NULL) {
+        if (!gfsi_kube_deleting(claim)) {
+            rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumeclaims, r->ns, r->name, r->err);
+        }
+        json_decref(claim);
+        return rc < 0 ? rc : SETUP_NS;
+    }
+
+    (void)snprintf(pv, sizeof(pv), "%s-%s", r->ns, r->name);
+    rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumes, NULL, pv, r->err);
+    if (rc == 0 && r->dataset != NULL && !gfsi_kube_deleting(r->dataset)) {
+        struct gfsi_kube_pair *none gfs_auto_free = calloc(1, sizeof(*none));
+
+        if (none == NULL) {
+            return GFS_ENOMEM;
+        }
+        gfsi_kube_status_restore(r->dataset, r->runtime, none);
+        gfs_reconcile_unbind(&none->ds, gfs_clock_wall_ms());
+        rc = gfsi_kube_status_write(r->k, &gfs_kube_datasets, r->dataset,
+                                    gfsi_kube_dataset_status(none, r->dataset), r->err);
+    }
+    if (rc == 0) {
+        rc = gfsi_kube_finalizer(r->k, &gfs_kube_goosefsruntimes, r->runtime, FINALIZER, false,
+                                 r->err);
+    }
+    if (rc == 0) {
+        gfs_info("kubernetes", "runtime deleted", "pair=%s", r->key);
+        gfsi_kube_pair_drop(r->k, r->key);
+    }
+
+    return rc;
+}
+
+int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct gfs_err *err)
+{
+    struct round r = {.k = k, .key = key, .err = err};
+    const char *slash = strchr(key, '/');
+
+    if (slash == NULL) {
+        return 0;
+    }
+
+    (void)snprintf(r.ns, sizeof(r.ns), "%.*s", (int)(slash - key), key);
+    (void)snprintf(r.name, sizeof(r.name), "%s", slash + 1);
+    r.runtime = gfsi_kube_get(k, GFSI_KUBE_RUNTIMES, r.ns, r.name);
+    if (r.runtime == NULL) {
+        gfsi_kube_pair_drop(k, key);
+        return 0;
+    }
+
+    r.dataset = gfsi_kube_get(k, GFSI_KUBE_DATASETS, r.ns, r.name);
+
+    int64_t next = gfsi_kube_deleting(r.runtime) ? tear_down(&r) : live(&r);
+
+    json_decref(r.dataset);
+    json_decref(r.runtime);
+    return next;
+}
