@@ -26,7 +26,7 @@ void PrintTo(const Mutant &m, std::ostream *os)
 }
 
 const Mutant kMutants[] = {
-#define X(name, text) {RAFT_MUTANT_##name, #name, text, 4000},
+#define X(name, text) {RAFT_MUTANT_##name, #name, text, 10000},
     RAFT_MUTANT_LIST(X)
 #undef X
 };

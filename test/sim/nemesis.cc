@@ -67,6 +67,9 @@ Plan random_plan(uint64_t seed)
     for (uint64_t *k : kinds) {
         *k = rng.permille(500) ? rng.between(1, 10) : 0;
     }
+    if (p.options.disk_max == p.options.disk_min && rng.permille(700)) {
+        t = Trouble(); // what is equal stays so
+    }
     t.heal = rng.between(3, 15);
     /* A recovering server has no vote: with two voters, or fewer by a change, that is a majority.
      */
@@ -293,7 +296,7 @@ void Nemesis::stop()
     w_.opt.stall_permille = 0;
     w_.opt.bad_store_permille = 0;
     w_.opt.no_memory_permille = 0;
-    w_.opt.disk_max = w_.opt.disk_min + kMs;
+    w_.opt.disk_max = std::min(w_.opt.disk_max, w_.opt.disk_min + kMs);
     heal();
     for (Node &n : w_.nodes) {
         w_.resume(n.id);
