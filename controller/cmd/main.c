@@ -79,8 +79,13 @@ int gfsi_cmd_run(const struct gfsi_options *options)
     }
     if (absolute(options->state_dir, state) < 0 || absolute(options->mount_root, mounts) < 0 ||
         absolute(options->kubelet_root, kubelet) < 0 ||
-        (options->bin_dir != NULL ? absolute(options->bin_dir, bin) : own_directory(bin)) < 0) {
+        (options->bin_dir != NULL && absolute(options->bin_dir, bin) < 0)) {
         fprintf(stderr, "fluid-controller: a directory is not a usable path\n");
+        return 2;
+    }
+    if (options->bin_dir == NULL && own_directory(bin) < 0) {
+        fprintf(stderr, "fluid-controller: can't find its own directory: is /proc mounted? "
+                        "--bin-dir says where the programs are\n");
         return 2;
     }
 
