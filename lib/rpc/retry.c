@@ -39,8 +39,8 @@ bool gfs_rpc_retry_delay(struct gfs_rpc_retry *retry, int code, int64_t *out_del
     }
 
     int64_t delay = gfs_backoff_next(&retry->backoff);
-    if (!plenty && delay < MAX_NS / 2) {
-        delay += MAX_NS / 2;
+    if (!plenty && delay < retry->backoff.max_ns / 2) {
+        delay += retry->backoff.max_ns / 2;
     }
     const int64_t now = gfs_clock_mono();
     if (retry->deadline != GFS_RPC_NO_DEADLINE && retry->deadline - now <= delay) {

@@ -103,11 +103,13 @@ int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDe
 
 /* Shared by the calls of one client, so that a thousand of them do not hammer a server that comes
  * back: a failure costs ten tokens, a success earns one, and below half retries are paced at the
- * longest step of the back-off. They are never given up before the deadline. Thread: any. */
+ * longest step of the back-off. They are never given up before the deadline. The bucket lets 500
+ * failures pass: a hundred calls that fail together because their server died find the next one at
+ * their own pace. Thread: any. */
 struct gfs_rpc_retry_budget {
     int32_t tokens; /* private */
 };
-#define GFS_RPC_RETRY_TOKENS 1000
+#define GFS_RPC_RETRY_TOKENS 10000
 #define GFS_RPC_RETRY_BUDGET_INIT                                                                  \
     {                                                                                              \
         GFS_RPC_RETRY_TOKENS                                                                       \
