@@ -22,7 +22,7 @@ struct prober {
     unsigned round;
     int64_t acknowledged; /* first time in this round by another node than the old leader; 0 */
     unsigned old_leader;
-    unsigned failed; /* puts of this round that neither succeeded nor were refused */
+    unsigned failed; /* puts that neither succeeded nor may be repeated elsewhere */
     unsigned inflight[NODES];
     int64_t last[NODES];
 };
@@ -32,6 +32,12 @@ struct probe {
     unsigned round;
     unsigned node;
 };
+
+/* Never taken up, or the node is gone: a client asks the next one. */
+static bool is_refusal(int code)
+{
+    return code == GFS_ENOTLEADER || code == GFS_EBUSY || code == GFS_EUNAVAIL;
+}
 
 static void answered(void *arg, const struct gfs_rpc_result *result, ProtobufCMessage *response)
 {
@@ -49,7 +55,7 @@ static void answered(void *arg, const struct gfs_rpc_result *result, ProtobufCMe
         if (result->code == 0 && probe->node != p->old_leader && p->acknowledged == 0) {
             p->acknowledged = now;
             (void)pthread_cond_signal(&p->changed);
-        } else if (result->code != 0 && result->code != GFS_ENOTLEADER && p->acknowledged == 0) {
+        } else if (result->code != 0 && !is_refusal(result->code)) {
             p->failed++;
         }
     }

@@ -68,15 +68,48 @@ static void next_call(struct loop *loop)
     }
 }
 
-/* Calls answered per second. */
-static double run(struct cluster *c, bool read, unsigned clients, unsigned seconds)
+/* CPU time all nodes have used, seconds. */
+static double nodes_cpu(const struct cluster *c)
+{
+    double ticks = 0;
+
+    for (unsigned i = 0; i < NODES; i++) {
+        char path[64];
+        char line[1024];
+        const char *end;
+        unsigned long user, kernel;
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)c->pids[i]);
+        FILE *file gfs_auto_file = fopen(path, "re");
+        if (file == NULL || fgets(line, sizeof(line), file) == NULL) {
+            continue;
+        }
+
+        end = strrchr(line, ')'); /* the name may hold anything; utime and stime are 14 and 15 */
+        if (end != NULL && sscanf(end + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                                  &user, &kernel) == 2) {
+            ticks += (double)(user + kernel);
+        }
+    }
+
+    return ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+struct rate {
+    double per_s;  /* calls answered */
+    double cpu_us; /* CPU time of all nodes per call */
+};
+
+static struct rate run(struct cluster *c, bool read, unsigned clients, unsigned seconds)
 {
     struct load load = {.read = read};
     struct loop *loops gfs_auto_free = calloc(clients, sizeof(*loops));
     unsigned leader = cluster_settled(c, NULL);
     unsigned long before;
+    unsigned long done;
     int64_t begin;
-    double rate;
+    double cpu;
+    double took;
 
     for (unsigned i = 0; i < CHANNELS; i++) {
         load.channels[i] = cluster_channel(c, leader);
@@ -89,10 +122,12 @@ static double run(struct cluster *c, bool read, unsigned clients, unsigned secon
 
     gfs_clock_sleep_until(gfs_clock_mono() + WARM_UP);
     before = atomic_load(&load.done);
+    cpu = nodes_cpu(c);
     begin = gfs_clock_mono();
     gfs_clock_sleep_until(begin + seconds * GFS_NS_PER_S);
-    rate = (double)(atomic_load(&load.done) - before) /
-           ((double)(gfs_clock_mono() - begin) / (double)GFS_NS_PER_S);
+    done = atomic_load(&load.done) - before;
+    took = (double)(gfs_clock_mono() - begin) / (double)GFS_NS_PER_S;
+    cpu = nodes_cpu(c) - cpu;
     atomic_store(&load.stop, true);
     for (unsigned i = 0; i < CHANNELS; i++) {
         load.channels[i] = gfs_rpc_channel_free(load.channels[i]);
@@ -102,13 +137,16 @@ static double run(struct cluster *c, bool read, unsigned clients, unsigned secon
         (void)fprintf(stderr, "raft_bench_client: %lu calls failed\n", atomic_load(&load.failed));
     }
 
-    return rate;
+    return (struct rate){(double)done / took, done == 0 ? 0 : cpu * 1e6 / (double)done};
 }
 
 void measure_load(struct cluster *c, unsigned clients, unsigned seconds)
 {
-    (void)printf("writes_per_s %.0f\n", run(c, false, clients, seconds));
-    (void)printf("reads_per_s %.0f\n", run(c, true, clients, seconds));
+    struct rate writes = run(c, false, clients, seconds);
+    struct rate reads = run(c, true, clients, seconds);
+
+    (void)printf("writes_per_s %.0f\nreads_per_s %.0f\n", writes.per_s, reads.per_s);
+    (void)printf("write_cpu_us %.1f\nread_cpu_us %.1f\n", writes.cpu_us, reads.cpu_us);
 }
 
 /* ---- one client ----------------------------------------------------------------------------- */
