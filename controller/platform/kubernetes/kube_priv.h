@@ -7,7 +7,6 @@
 #define GFSI_CONTROLLER_KUBE_PRIV_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <gfs/client/client.h>

@@ -323,6 +323,27 @@ static int adopt(struct round *r)
     return 0;
 }
 
+/* The journals are bound to the list of masters: another number needs a membership change, which
+ * the masters do not offer yet. What runs goes on. */
+static bool masters_changed(struct round *r)
+{
+    size_t before = r->pair->rs.roles[GFS_ROLE_MASTER].desired;
+    size_t wanted = r->pair->plan->desired[GFS_ROLE_MASTER];
+    char text[160];
+
+    if (before == 0 || before == wanted) {
+        return false;
+    }
+
+    (void)snprintf(
+        text, sizeof(text),
+        "spec.master.replicas of a running runtime cannot change from %zu to %zu: put it "
+        "back, or delete the runtime and create it anew",
+        before, wanted);
+    gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields", text);
+    return true;
+}
+
 static int64_t live(struct round *r)
 {
     int rc =
@@ -350,6 +371,9 @@ static int64_t live(struct round *r)
     }
     if (rc < 0) {
         return rc;
+    }
+    if (masters_changed(r)) {
+        return 0; /* until the object changes */
     }
     if (fresh && r->pair->ds.phase == GFS_DATASET_BOUND) {
         (void)gfs_kube_queue_add(r->k->loads, r->key);

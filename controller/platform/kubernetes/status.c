@@ -65,8 +65,11 @@ void gfsi_kube_status_restore(const json_t *dataset, const json_t *runtime,
 {
     const char *phase = text_at(dataset, "phase");
     const char *setup = text_at(runtime, "setupDuration");
+    json_int_t masters =
+        json_integer_value(gfs_kube_at(runtime, "status", "desiredMasterNumberScheduled", NULL));
     long long ms = 0;
 
+    pair->rs.roles[GFS_ROLE_MASTER].desired = masters > 0 ? (size_t)masters : 0;
     restore_conditions(json_object_get(dataset, "status"), &pair->ds.conditions);
     restore_conditions(json_object_get(runtime, "status"), &pair->rs.conditions);
     if (phase != NULL && strcmp(phase, "Bound") == 0) {
