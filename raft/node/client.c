@@ -65,11 +65,12 @@ void raft_node_propose(struct raft_node *node, const void *data, size_t len,
             inbox->pending_proposals++;
             inbox->pending_bytes += len;
             RAFTI_LIST_PUSH(&inbox->proposals, p);
-            pthread_cond_signal(&inbox->filled);
         }
         pthread_mutex_unlock(&inbox->lock);
     }
-    if (status != RAFT_NODE_OK) {
+    if (status == RAFT_NODE_OK) {
+        pthread_cond_signal(&inbox->filled);
+    } else {
         rafti_payload_unref(payload);
         free(p);
         cb(arg, status, 0, 0);
@@ -105,11 +106,12 @@ void raft_node_read(struct raft_node *node, raft_node_read_cb cb, void *arg)
         } else {
             inbox->pending_reads++;
             RAFTI_LIST_PUSH(&inbox->reads, read);
-            pthread_cond_signal(&inbox->filled);
         }
         pthread_mutex_unlock(&inbox->lock);
     }
-    if (status != RAFT_NODE_OK) {
+    if (status == RAFT_NODE_OK) {
+        pthread_cond_signal(&inbox->filled);
+    } else {
         free(read);
         cb(arg, status, 0);
     }

@@ -24,13 +24,6 @@ void rafti_inbox_fini(struct rafti_inbox *inbox)
     pthread_mutex_destroy(&inbox->lock);
 }
 
-/* The raft thread sleeps only on an empty inbox: waking it again while it works is not needed. */
-static void push(struct rafti_inbox *inbox, struct rafti_note *note)
-{
-    RAFTI_LIST_PUSH(&inbox->notes, note);
-    pthread_cond_signal(&inbox->filled);
-}
-
 void rafti_note(struct raft_node *node, enum rafti_note_kind kind, uint64_t a, uint64_t b,
                 bool flag)
 {
@@ -45,8 +38,10 @@ void rafti_note(struct raft_node *node, enum rafti_note_kind kind, uint64_t a, u
     note->b = b;
     note->flag = flag;
     pthread_mutex_lock(&node->inbox.lock);
-    push(&node->inbox, note);
+    RAFTI_LIST_PUSH(&node->inbox.notes, note);
     pthread_mutex_unlock(&node->inbox.lock);
+    /* Behind the lock, here and elsewhere: who is woken would only wait for it. */
+    pthread_cond_signal(&node->inbox.filled);
 }
 
 int raft_node_receive(struct raft_node *node, const void *bytes, size_t len)
@@ -70,7 +65,7 @@ int raft_node_receive(struct raft_node *node, const void *bytes, size_t len)
     bool room = !inbox->stop && inbox->frame_bytes + len <= node->opts.max_inbox_bytes;
     if (room) {
         inbox->frame_bytes += len;
-        push(inbox, note);
+        RAFTI_LIST_PUSH(&inbox->notes, note);
     }
     pthread_mutex_unlock(&inbox->lock);
     if (!room) {
@@ -78,6 +73,7 @@ int raft_node_receive(struct raft_node *node, const void *bytes, size_t len)
         atomic_fetch_add(&node->frames_dropped, 1);
         return RAFT_NODE_BUSY;
     }
+    pthread_cond_signal(&inbox->filled);
     return 0;
 }
 

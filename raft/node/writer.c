@@ -22,8 +22,8 @@ void rafti_writer_push(struct raft_node *node, struct rafti_write *write)
 {
     pthread_mutex_lock(&node->writer.lock);
     RAFTI_LIST_PUSH(&node->writer.queue, write);
-    pthread_cond_signal(&node->writer.filled);
     pthread_mutex_unlock(&node->writer.lock);
+    pthread_cond_signal(&node->writer.filled);
 }
 
 /* Waits a little for space. False when the node stops. */
