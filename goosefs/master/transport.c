@@ -239,7 +239,7 @@ int gfsi_transport_new(const struct gfsi_transport_opts *opts, struct gfsi_trans
     const struct gfs_rpc_server_opts server_opts = {
         .name = "raft-rpc",
         .max_message = opts->max_frame + 64,
-        .n_threads = 2,
+        .n_threads = 1,
         .metrics = opts->metrics,
     };
     const struct gfs_rpc_stream_opts stream_opts = {.queue_bytes = 4 * opts->max_frame};
