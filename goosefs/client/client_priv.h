@@ -9,6 +9,7 @@
 #include <gfs/rpc/client.h>
 
 #define GFSI_CLIENT_ADDRESS_MAX (GFS_HOST_NAME_MAX + 8)
+#define GFSI_SOCKET_PATH_MAX    108 /* of a struct sockaddr_un */
 
 struct gfsi_master {
     char address[GFSI_CLIENT_ADDRESS_MAX];
@@ -25,7 +26,8 @@ struct gfsi_conn {
 /* A worker as one ListWorkers answer described it; kept across refreshes while it is the same. */
 struct gfsi_worker {
     uint64_t id;
-    char address[GFSI_CLIENT_ADDRESS_MAX]; /* of the data protocol */
+    char address[GFSI_CLIENT_ADDRESS_MAX];   /* of the data protocol */
+    char local_socket[GFSI_SOCKET_PATH_MAX]; /* "": none */
     const struct gfs_hosts *hosts;
     unsigned max_conns;
 
@@ -35,6 +37,7 @@ struct gfsi_worker {
     struct gfsi_conn *idle;
     unsigned n_conns;      /* idle and in use */
     int64_t suspect_until; /* monotonic ns; asked last until then */
+    int64_t local_until;   /* monotonic ns; its socket is left alone until then */
 };
 
 /* An immutable list; readers hold a reference while they use it. */

@@ -9,10 +9,9 @@
 #include <gfs/base/log.h>
 #include <gfs/client/placement.h>
 
-#define CANDIDATES_MAX 8
-#define SUSPECT_NS     (1 * GFS_NS_PER_S)
-#define HUNG_NS        (30 * GFS_NS_PER_S) /* finding out again would cost seconds again */
-#define PATIENCE       6 /* times try_ns, with a worker that lives: its origin may be slow */
+#define SUSPECT_NS (1 * GFS_NS_PER_S)
+#define HUNG_NS    (30 * GFS_NS_PER_S) /* finding out again would cost seconds again */
+#define PATIENCE   6 /* times try_ns, with a worker that lives: its origin may be slow */
 
 int gfs_client_file_open(struct gfs_client *client, const Goosefs__V1__FileInfo *info,
                          struct gfs_client_file **out, struct gfs_err *err)
@@ -87,15 +86,14 @@ static void note(struct gfsi_worker *worker, int code)
     }
 }
 
-/* The workers of an extent in the order to ask them: as placed, but those that just failed last. */
-static size_t candidates(const struct gfsi_workers *workers, uint64_t inode_id, uint64_t extent,
-                         struct gfsi_worker **out)
+size_t gfsi_file_candidates(const struct gfsi_workers *workers, uint64_t inode_id, uint64_t extent,
+                            struct gfsi_worker **out)
 {
-    uint32_t order[CANDIDATES_MAX];
+    uint32_t order[GFSI_CANDIDATES_MAX];
     const size_t n =
-        gfs_placement_order(workers->ids, workers->n, inode_id, extent, order, CANDIDATES_MAX);
+        gfs_placement_order(workers->ids, workers->n, inode_id, extent, order, GFSI_CANDIDATES_MAX);
     const int64_t now = gfs_clock_mono();
-    bool suspect[CANDIDATES_MAX];
+    bool suspect[GFSI_CANDIDATES_MAX];
     size_t k = 0;
     for (size_t i = 0; i < n; i++) {
         suspect[i] = is_suspect(workers->list[order[i]], now);
@@ -115,9 +113,9 @@ static int ask_in_turn(struct gfs_client_file *file, const struct gfsi_workers *
                        enum gfs_data_type type, struct gfsi_chunk *chunks, size_t n,
                        int64_t deadline, bool *out_stays, struct gfs_err *err)
 {
-    struct gfsi_worker *order[CANDIDATES_MAX];
+    struct gfsi_worker *order[GFSI_CANDIDATES_MAX];
     const size_t n_order =
-        candidates(workers, file->inode_id, chunks[0].offset / GFS_EXTENT_SIZE, order);
+        gfsi_file_candidates(workers, file->inode_id, chunks[0].offset / GFS_EXTENT_SIZE, order);
     int rc = GFS_EUNAVAIL;
     *out_stays = true;
     for (size_t i = 0; i < n_order; i++) {

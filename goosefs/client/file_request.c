@@ -14,8 +14,8 @@
  */
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN, "data_proto.h is little endian");
 
-static void put_request(struct gfs_buf *out, const struct gfs_client_file *file,
-                        enum gfs_data_type type, uint64_t id, const struct gfsi_chunk *chunk)
+void gfsi_request_put(struct gfs_buf *out, const struct gfs_client_file *file,
+                      enum gfs_data_type type, uint64_t id, const struct gfsi_chunk *chunk)
 {
     const size_t tail = (size_t)file->path_len + file->version_len;
     const struct gfs_data_header header = {
@@ -48,7 +48,7 @@ static int send_requests(const struct gfs_client_file *file, struct gfsi_conn *c
     gfs_buf_init(&out, GFSI_CHUNKS_MAX * (sizeof(struct gfs_data_header) + GFS_DATA_BODY_MAX));
     for (size_t i = 0; i < n; i++) {
         if (!chunks[i].done) {
-            put_request(&out, file, type, first_id + i, &chunks[i]);
+            gfsi_request_put(&out, file, type, first_id + i, &chunks[i]);
         }
     }
     if (out.error < 0) {
@@ -57,13 +57,15 @@ static int send_requests(const struct gfs_client_file *file, struct gfsi_conn *c
     return gfsi_conn_send(file->client, conn, out.data, out.len, deadline, err);
 }
 
-/* Reads the text of an error answer. Returns its code, or what broke the connection in *out_broken.
- */
-static int read_failure(struct gfs_client *client, struct gfsi_conn *conn,
-                        const struct gfs_data_header *header, int64_t deadline, int *out_broken,
-                        struct gfs_err *err)
+int gfsi_request_failure(struct gfs_client *client, struct gfsi_conn *conn,
+                         const struct gfs_data_header *header, int64_t deadline, int *out_broken,
+                         struct gfs_err *err)
 {
     char text[TEXT_MAX + 1];
+    if (header->body_len > TEXT_MAX) {
+        *out_broken = GFS_EPROTO;
+        return gfs_err_set(err, GFS_EPROTO, "the worker's answer breaks the data protocol");
+    }
     const int rc = gfsi_conn_recv(client, conn, text, header->body_len, deadline, err);
     if (rc < 0) {
         *out_broken = rc;
@@ -125,7 +127,7 @@ static int read_answer(struct gfs_client *client, struct gfsi_worker *worker,
         return gfs_err_set(err, GFS_EPROTO, "the worker's answer breaks the data protocol");
     }
     if (header.status < 0) {
-        return read_failure(client, conn, &header, deadline, out_broken, err);
+        return gfsi_request_failure(client, conn, &header, deadline, out_broken, err);
     }
 
     if (expected > 0) {

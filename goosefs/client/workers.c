@@ -23,6 +23,10 @@ static struct gfsi_worker *worker_new(const struct gfs_client *client,
         free(worker);
         return NULL;
     }
+    if (info->local_socket != NULL &&
+        gfs_str_copy(worker->local_socket, sizeof(worker->local_socket), info->local_socket) < 0) {
+        worker->local_socket[0] = '\0'; /* no socket can have that name */
+    }
     worker->id = info->id;
     worker->hosts = client->hosts;
     worker->max_conns = client->worker_connections;
@@ -85,7 +89,8 @@ static struct gfsi_worker *same_or_new(const struct gfs_client *client,
 {
     for (size_t i = 0; present != NULL && i < present->n; i++) {
         struct gfsi_worker *worker = present->list[i];
-        if (worker->id == info->id && strcmp(worker->address, info->data_address) == 0) {
+        if (worker->id == info->id && strcmp(worker->address, info->data_address) == 0 &&
+            strcmp(worker->local_socket, info->local_socket) == 0) {
             return worker_ref(worker);
         }
     }

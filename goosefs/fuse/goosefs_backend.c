@@ -4,11 +4,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <gfs/base/clock.h>
 #include <gfs/base/log.h>
+#include <gfs/client/data_proto.h>
 #include <gfs/client/file.h>
 
 #define PERMISSIONS   07777u
-#define DIRECTORY_HAS 0111u /* who may read a directory may enter it */
+#define DIRECTORY_HAS 0111u                 /* who may read a directory may enter it */
+#define BACKING_NS    (500 * GFS_NS_PER_MS) /* an open(2) waits for it */
 
 static void attr_from_info(const struct gfsi_goosefs_backend *b, const Goosefs__V1__FileInfo *info,
                            struct gfs_fuse_attr *out)
@@ -168,6 +171,24 @@ static void backend_close(void *ctx, void *file)
     (void)gfs_client_file_close(file);
 }
 
+/* A file of one extent, when the extent's worker is here and has all of it. It is not asked to
+ * fetch the rest: a file that is only opened, or read in part, must not cost a whole extent. What
+ * is read to its end is complete, and the next open finds it. */
+static int backend_backing(void *ctx, void *file, int *out_fd)
+{
+    uint64_t length = gfs_client_file_length(file);
+    struct gfs_err err = GFS_ERR_INIT;
+    int rc;
+
+    (void)ctx;
+    if (length == 0 || length > GFS_EXTENT_SIZE) {
+        return GFS_EUNSUPPORTED;
+    }
+    rc = gfs_client_file_open_extent(file, 0, false, gfs_clock_mono() + BACKING_NS, out_fd, &length,
+                                     &err);
+    return rc == 0 ? 0 : fail("backing", rc, &err);
+}
+
 /* The cache's size is what there is to say: the origin has no answer to "how large are you". */
 static int backend_statfs(void *ctx, struct gfs_fuse_statfs *out)
 {
@@ -206,6 +227,7 @@ const struct gfs_fuse_backend_ops gfsi_goosefs_backend_ops = {
     .open = backend_open,
     .pread = backend_pread,
     .close = backend_close,
+    .backing = backend_backing,
     .statfs = backend_statfs,
 };
 

@@ -55,14 +55,13 @@ static struct gfs_session_open *find(const struct gfsi_mode_table *t, uint64_t i
 static void join(struct gfs_session_open *e, uint64_t version, enum gfsi_io_mode *out_mode,
                  uint32_t *out_backing_id)
 {
-    *out_backing_id = 0;
-    if (e->backing_id != 0 && e->version != version) {
-        *out_mode = GFSI_IO_DIRECT;
-        return;
-    }
     e->opens++;
-    *out_mode = e->backing_id != 0 ? GFSI_IO_PASSTHROUGH : GFSI_IO_CACHED;
     *out_backing_id = e->backing_id;
+    if (e->backing_id == 0) {
+        *out_mode = GFSI_IO_CACHED;
+    } else {
+        *out_mode = e->version == version ? GFSI_IO_PASSTHROUGH : GFSI_IO_DIRECT_HELD;
+    }
 }
 
 bool gfsi_mode_join(struct gfsi_mode_table *t, uint64_t ino, uint64_t version,

@@ -4,7 +4,7 @@
  * session memfd (see struct gfs_session_open), over any number of clients.
  *
  *   no entry --open, backing id----> passthrough --last release--> no entry
- *      |                              other version opened: direct
+ *      |                              other version opened: direct, held
  *      '----open, none-------------> cached      --last release--> no entry
  *   no room for an entry: direct, which needs none
  *
@@ -26,6 +26,9 @@ enum gfsi_io_mode {
     GFSI_IO_CACHED = 0,
     GFSI_IO_PASSTHROUGH = 1,
     GFSI_IO_DIRECT = 2,
+    /* Direct, of an inode that is open in passthrough mode with another version: the kernel demands
+     * that every open names the backing file, and reads directly all the same. Counted. */
+    GFSI_IO_DIRECT_HELD = 3,
 };
 
 struct gfsi_mode_table {

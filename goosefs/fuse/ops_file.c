@@ -23,7 +23,7 @@ static uint32_t find_backing(struct gfs_fuse *fuse, uint64_t ino, uint64_t versi
     int fd gfs_auto_fd = -1;
     int id;
 
-    if (!fuse->passthrough || gfsi_file_backing(&fuse->files, ino, version, &fd) != 0) {
+    if (!fuse->config.passthrough || gfsi_file_backing(&fuse->files, ino, version, &fd) != 0) {
         return 0;
     }
     id = gfsi_fuse_backing_open(fuse, ino, fd);
@@ -74,7 +74,7 @@ static void finish_open(struct gfs_fuse *fuse, fuse_req_t req, fuse_ino_t node, 
 
     fi->fh = version | (uint64_t)mode;
     fi->backing_id = (int32_t)id;
-    fi->direct_io = mode == GFSI_IO_DIRECT ? 1 : 0;
+    fi->direct_io = mode == GFSI_IO_DIRECT || mode == GFSI_IO_DIRECT_HELD ? 1 : 0;
     fi->keep_cache = same && mode == GFSI_IO_CACHED ? 1 : 0;
     if (stale) {
         /* The object changed since the kernel was told its size: it must ask before it reads.

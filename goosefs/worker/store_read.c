@@ -304,7 +304,7 @@ int gfsi_store_load(struct gfsi_store *store, const struct gfsi_target *target, 
     return rc;
 }
 
-/* The extent at target->offset when it is sealed, pinned; else it begins to be filled. */
+/* The extent at target->offset when it is sealed, pinned. */
 static int find_sealed(struct gfsi_store *store, const struct gfsi_target *target,
                        struct gfsi_extent **out, struct gfs_err *err)
 {
@@ -338,6 +338,9 @@ int gfsi_store_open_sealed(struct gfsi_store *store, const struct gfsi_target *t
     (void)pthread_mutex_lock(&store->mutex);
     rc = find_sealed(store, target, &extent, err);
     (void)pthread_mutex_unlock(&store->mutex);
+    if (rc < 0 && target->length != 0) {
+        return rc;
+    }
     if (rc < 0) {
         whole.offset = target->offset - target->offset % store->config.extent_size;
         whole.length = gfsi_extent_length(store, target->file_length,

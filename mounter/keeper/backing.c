@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 /* linux/fuse.h of kernel 6.9; older headers do not have them. */
 struct backing_map {
@@ -57,9 +58,16 @@ int gfsi_backing_open(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino, i
 {
     struct backing_map map = {.fd = fd};
     struct gfsi_backing *b = find(t, ino);
+    struct stat st;
     int id;
     int rc;
 
+    if (fstat(fd, &st) != 0) {
+        return gfs_err_from_errno(errno);
+    }
+    if (b != NULL && (b->dev != st.st_dev || b->file != st.st_ino)) {
+        return GFS_EBUSY;
+    }
     if (b != NULL) {
         b->refs++;
         return b->id;
@@ -73,7 +81,8 @@ int gfsi_backing_open(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino, i
         return errno == ENOTTY || errno == EOPNOTSUPP ? GFS_EUNSUPPORTED
                                                       : gfs_err_from_errno(errno);
     }
-    t->items[t->count++] = (struct gfsi_backing){.ino = ino, .id = id, .refs = 1};
+    t->items[t->count++] =
+        (struct gfsi_backing){.ino = ino, .dev = st.st_dev, .file = st.st_ino, .id = id, .refs = 1};
     return id;
 }
 

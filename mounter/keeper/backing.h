@@ -1,6 +1,7 @@
 /* Backing files of one mount's inodes, opened on the client's behalf: the ioctl needs
  * CAP_SYS_ADMIN, which the client does not have. An inode keeps its id as long as references to it
- * are held, whoever asks (fuse-passthrough.rst: all opens of an inode must name the same).
+ * are held, whoever asks (fuse-passthrough.rst: all opens of an inode must name the same), and only
+ * for the file it was made from: another one has another version's bytes.
  *
  * Only for read-only mounts: the kernel opens the backing file again as the keeper, so that a
  * client could otherwise turn a descriptor for reading into one for writing. */
@@ -19,6 +20,7 @@ extern "C" {
 
 struct gfsi_backing {
     uint64_t ino;
+    uint64_t dev, file; /* of the backing file; 0, 0: an earlier keeper's, not known */
     int32_t id;
     uint32_t refs;
 };
@@ -33,7 +35,7 @@ struct gfsi_backing_table {
 void gfsi_backing_fini(struct gfsi_backing_table *t);
 
 /* The id (> 0) of `ino` on the connection `fuse_fd`, made from `fd` when it has none; takes a
- * reference. `fd` stays the caller's. */
+ * reference. BUSY while it has one of another file. `fd` stays the caller's. */
 int gfsi_backing_open(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino, int fd);
 void gfsi_backing_close(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino);
 

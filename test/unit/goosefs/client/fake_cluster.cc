@@ -167,6 +167,7 @@ void FakeMaster::ListWorkers(gfs_rpc_call *call, const ProtobufCMessage *, void 
             Goosefs__V1__WorkerInfo info = GOOSEFS__V1__WORKER_INFO__INIT;
             info.id = worker->id();
             info.live = worker->live;
+            info.local_socket = worker->local_socket.data();
             infos.push_back(info);
             addresses.push_back(worker->address());
         }

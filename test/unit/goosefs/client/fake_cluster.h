@@ -123,6 +123,7 @@ class FakeWorker
         return "127.0.0.1:" + std::to_string(port_);
     }
 
+    std::string local_socket; // as the masters tell it
     std::atomic<bool> live{true};
     std::atomic<int> status{0};       // answer every request so
     std::atomic<bool> hang{false};    // read requests, answer none

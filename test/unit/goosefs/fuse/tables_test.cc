@@ -328,9 +328,14 @@ TEST_F(Modes, AnotherVersionIsReadDirectlyWhileTheOldOneIsOpen)
 {
     EXPECT_TRUE(Decide(5, 4, 17));
     EXPECT_TRUE(Join(5, 8));
-    EXPECT_EQ(mode_, GFSI_IO_DIRECT);
-    EXPECT_EQ(id_, 0u);
-    EXPECT_EQ(Leave(5), 17u) << "direct opens are not counted";
+    EXPECT_EQ(mode_, GFSI_IO_DIRECT_HELD);
+    EXPECT_EQ(id_, 17u) << "the kernel refuses an open that does not name it";
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_TRUE(Join(5, 8));
+    EXPECT_EQ(mode_, GFSI_IO_DIRECT_HELD) << "as long as one names the old version's";
+    EXPECT_EQ(Leave(5), 0u);
+    EXPECT_EQ(Leave(5), 17u);
+    EXPECT_FALSE(Join(5, 8));
 }
 
 TEST_F(Modes, ACachedInodeStaysCachedUntilAllAreClosed)

@@ -531,6 +531,10 @@ TEST_F(Store, SealedExtentsAreHandedOutAndStayGood)
 
     Open();
     EXPECT_EQ(GFS_EPRECONDITION, gfsi_store_open_sealed(store_, &t, &fd, &opened, &err_));
+    gfsi_store_settle(store_);
+    EXPECT_EQ(0, Files()) << "with a length it is only a question";
+    t.length = 0;
+    EXPECT_EQ(GFS_EPRECONDITION, gfsi_store_open_sealed(store_, &t, &fd, &opened, &err_));
     gfsi_store_settle(store_); // it began to be filled
     ASSERT_EQ(0, gfsi_store_open_sealed(store_, &t, &fd, &opened, &err_)) << err_.text;
     EXPECT_EQ(kExtent, opened.extent_offset);

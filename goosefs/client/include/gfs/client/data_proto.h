@@ -38,7 +38,7 @@ enum gfs_data_type {
     GFS_DATA_OPEN = 3, /* body gfs_data_target, unix sockets only: the extent at offset /
                           EXTENT_SIZE when it is sealed; the answer's body is a gfs_data_opened and
                           carries one descriptor (SCM_RIGHTS, read-only). PRECONDITION while it is
-                          not sealed, and the worker starts to fill it. */
+                          not sealed; with length 0 the worker then starts to fill it. */
     GFS_DATA_LOAD = 4, /* body gfs_data_target: fill the range in the background; answers at once */
 };
 
