@@ -125,6 +125,8 @@ int gfsi_run_leader(struct gfsi_cli *cli);
 int gfsi_run_quorum(struct gfsi_cli *cli);
 /* Asks until a leader is known or the deadline passes; *out may then have leader "". */
 int gfsi_find_leader(struct gfsi_cli *cli, Goosefs__V1__GetMasterInfoResponse **out);
+/* journal.c: dump and verify */
+int gfsi_run_journal(struct gfsi_cli *cli);
 /* report.c, capacity.c */
 int gfsi_run_report(struct gfsi_cli *cli);
 int gfsi_report_capacity(struct gfsi_cli *cli);

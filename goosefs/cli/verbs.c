@@ -34,6 +34,9 @@ static const struct gfsi_flag load_flags[] = {{"--submit", NULL, "do not wait un
 static const struct gfsi_flag free_flags[] = {{"-f", NULL, "also what is pinned"}, {0}};
 static const struct gfsi_flag quorum_flags[] = {
     {"-domain", "DOMAIN", "MASTER"}, {"-address", "H:P", "journal address to elect"}, {0}};
+static const struct gfsi_flag journal_flags[] = {{"--from", "INDEX", "dump: begin with this entry"},
+                                                 {"--limit", "N", "dump: at most so many lines"},
+                                                 {0}};
 
 const struct gfsi_verb gfsi_verbs[] = {
     {"fs", "cat", "PATH", 1, 1, "print a file", NULL, gfsi_run_cat},
@@ -70,6 +73,8 @@ const struct gfsi_verb gfsi_verbs[] = {
     {"", "completion", "bash", 1, 1, "completion script for the shell", NULL, gfsi_run_completion},
     {"", "getConf", "[PROPERTY]", 0, 1, "value of a property, or all that are set", NULL,
      gfsi_run_get_conf},
+    {"", "journal", "dump|verify DIR", 2, 2, "read a master's journal without the master",
+     journal_flags, gfsi_run_journal},
     {"", "version", "", 0, 0, "the version", NULL, gfsi_run_version},
 };
 const size_t gfsi_n_verbs = sizeof(gfsi_verbs) / sizeof(gfsi_verbs[0]);

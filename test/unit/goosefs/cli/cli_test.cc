@@ -49,9 +49,10 @@ TEST(Cli, HelpNamesEveryVerbOnce)
 {
     const Result all = Goosefs({"--help"});
     EXPECT_EQ(all.code, 0);
-    for (const char *verb : {"masterInfo", "ls", "cat", "stat", "count", "du", "mount", "unmount",
-                             "leader", "head", "tail", "test", "copyToLocal", "location",
-                             "loadMetadata", "load", "report", "getConf", "version"}) {
+    for (const char *verb :
+         {"masterInfo",   "ls",     "cat",    "stat",    "count",   "du",          "mount",
+          "unmount",      "leader", "head",   "tail",    "test",    "copyToLocal", "location",
+          "loadMetadata", "load",   "report", "getConf", "version", "journal"}) {
         EXPECT_NE(all.out.find(std::string("\n  ") + verb), std::string::npos) << verb;
     }
     EXPECT_EQ(Goosefs({"fs", "--help"}).code, 0);
