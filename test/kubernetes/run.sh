@@ -56,7 +56,7 @@ finish() {
     local status=$?
     trap - EXIT INT TERM
     if [ -n "$WEB_PID" ]; then
-        kill "$WEB_PID" 2>/dev/null || true
+        kill -- "-$WEB_PID" 2>/dev/null || true
     fi
     if $KEEP; then
         say "kept: LAB_DIR=$LAB_DIR KUBE_BIN=$KUBE_BIN KUBECTL=$KUBECTL $LAB; end it with 'down wipe'"
@@ -68,14 +68,19 @@ finish() {
 }
 
 bring_up() {
+    local n
     say "starting three nodes"
     quietly "$LAB" up 3
+    # Of a lab's node, what is below / is the machine's: give each its own.
+    for n in 1 2 3; do
+        "$LAB" node "$n" bash -c 'mkdir -p /runtime-mnt /var/lib/runtime-mnt && mount --bind /var/lib/runtime-mnt /runtime-mnt'
+    done
     say "importing the image"
     quietly deploy/image/build --bin "$GFS_BIN" --name goosefs.local/goosefs:latest "$WORK/image.tar"
     quietly "$LAB" image "$WORK/image.tar"
     say "generating the origin"
     make_mirror "$WORK/www/apache/hbase/stable" 40
-    "$LAB" control python3 -m http.server "$ORIGIN_PORT" --bind 10.99.0.1 --directory "$WORK/www" \
+    setsid "$LAB" control python3 -m http.server "$ORIGIN_PORT" --bind 10.99.0.1 --directory "$WORK/www" \
         >"$WORK/www.log" 2>&1 &
     WEB_PID=$!
     (cd "$WORK/www/apache/hbase/stable" && find . -type f -print0 | sort -z | xargs -0 sha256sum) >"$WORK/sums"
@@ -286,6 +291,11 @@ plugins_ready() {
     [ "$(k get pods -n fluid-system -l app=csi-nodeplugin-fluid --no-headers | awk '$2 == "2/2"' | wc -l)" = 3 ]
 }
 
+restart_kubelet() {
+    "$LAB" stop 2
+    "$LAB" start 2
+}
+
 restart_controller() {
     k delete pod -n fluid-system -l app=goosefsruntime-controller --wait=true
     k rollout status -n fluid-system deployment/goosefsruntime-controller --timeout=60s
@@ -314,6 +324,20 @@ scale() {
 
 workers_ready() {
     [ "$(k get goosefsruntime hbase -o 'jsonpath={.status.workerNumberReady}/{.status.desiredWorkerNumberScheduled}/{.status.workerPhase}')" = "$1/$1/Ready" ]
+}
+
+delete_runtime() {
+    k delete goosefsruntime hbase --timeout=60s
+    eventually 30 not_bound
+    eventually 60 no_parts
+}
+
+not_bound() {
+    [ "$(k get dataset hbase -o 'jsonpath={.status.phase}')" = NotBound ]
+}
+
+no_parts() {
+    [ -z "$(k get statefulset,replicaset,daemonset,pvc,pdb,configmap,service,pod -l app=goosefs -o name)$(k get pv -o name)" ]
 }
 
 delete_refused() {
@@ -384,6 +408,7 @@ readers() {
     check "each worker pod is deleted: no read error" under_fault delete_each worker
     check "each fuse pod is deleted: no read error" under_fault delete_each fuse
     check "the plugins are killed: no read error" under_fault kill_plugins
+    check "kubelet and containerd of node2 are restarted: no read error" under_fault restart_kubelet
     check "the controller is replaced: no read error" under_fault restart_controller
     check "all masters are deleted at once: no read error" under_fault delete_all_masters
 }
@@ -395,6 +420,13 @@ objects() {
     for n in 1 2 3; do
         check "every byte on node$n is still the origin's" verify_node "$n"
     done
+    check "the readers end" delete_readers
+    check "a runtime deleted alone leaves its Dataset NotBound" delete_runtime
+    check "a runtime of the same name is created" create_runtime
+    check "the Dataset is Bound again" eventually 120 bound
+    check "MASTER, WORKER and FUSE PHASE are Ready again" eventually 60 runtime_table
+    check "pods on all nodes mount the new claim" start_readers
+    check "every byte on node1 is the origin's, from the new runtime" verify_node 1
     check "a Dataset in use is not deleted" delete_refused
     check "its readers end" delete_readers
     check "the Dataset and all of its objects are gone" eventually 120 everything_gone

@@ -18,8 +18,8 @@ static const char FUSE_SCRIPT[] =
     "set -eu\n"
     "conf=$1 mount=$2\n"
     "mkdir -p \"${conf%/*}\"\n"
-    "cp " CONF_FILE " \"$conf.new\"\n"
-    "mv -f \"$conf.new\" \"$conf\"\n"
+    "cp " CONF_FILE " \"$conf.$POD_NAME\"\n"
+    "mv -f \"$conf.$POD_NAME\" \"$conf\"\n"
     "leave() {\n"
     "    grep -qF \" $mount \" /proc/self/mountinfo || rm -f \"$conf\"\n"
     "    exit 0\n"
@@ -409,7 +409,9 @@ json_t *gfsi_kube_fuse_set(const struct gfsi_kube_build *b)
 {
     static const char role[] = "goosefs-fuse";
     const char *key = gfs_kvs_get(&b->plan->volume.attributes, "mount_pod_node_selector_key");
-    json_t *selector = component(b, "fuse", "nodeSelector");
+    /* A copy: what the API server gave is shared with other threads. */
+    json_t *selector =
+        json_copy(json_object_get(json_object_get(b->runtime, "fuse"), "nodeSelector"));
     char dir[4096];
 
     (void)snprintf(dir, sizeof(dir), "%s/goosefs/%s/%s", b->place->mount_root, b->plan->ns,

@@ -180,6 +180,19 @@ TEST(KubernetesObjects, AnotherPropertyIsAnotherTemplateOfItsRoleOnly)
                            template_of(after.find("DaemonSet", "hbase-fuse"))));
 }
 
+TEST(KubernetesObjects, ClientsOnDemandGoWhereTheLabelIsAndTheObjectIsNotTouched)
+{
+    Objects objects(with(" fuse: {global: false, nodeSelector: {disk: ssd}}\n"));
+    const json_t *selector = gfs_kube_at(template_of(objects.find("DaemonSet", "hbase-fuse")),
+                                         "spec", "nodeSelector", nullptr);
+    const json_t *given =
+        gfs_kube_at(objects.runtime_json.ptr, "spec", "fuse", "nodeSelector", nullptr);
+
+    EXPECT_STREQ(text_of(json_object_get(selector, "disk")), "ssd");
+    EXPECT_STREQ(text_of(json_object_get(selector, "fluid.io/f-default-hbase")), "true");
+    EXPECT_EQ(json_object_size(given), 1u);
+}
+
 TEST(KubernetesObjects, OneMasterNeedsNoDisruptionBudget)
 {
     Objects one("apiVersion: data.fluid.io/v1alpha1\nkind: GooseFSRuntime\n"
