@@ -33,10 +33,11 @@ struct probe {
     unsigned node;
 };
 
-/* Never taken up, or the node is gone: a client asks the next one. */
+/* Never taken up, or the node is gone or stops: a client asks the next one. */
 static bool is_refusal(int code)
 {
-    return code == GFS_ENOTLEADER || code == GFS_EBUSY || code == GFS_EUNAVAIL;
+    return code == GFS_ENOTLEADER || code == GFS_EBUSY || code == GFS_EUNAVAIL ||
+           code == GFS_ECANCELLED;
 }
 
 static void answered(void *arg, const struct gfs_rpc_result *result, ProtobufCMessage *response)
