@@ -1,14 +1,127 @@
 #!/usr/bin/env bash
-# bench: errors and pauses that readers see when the client or the keeper of a mount dies or hangs
+# bench: errors and pauses when the client or keeper of a mount dies; passthrough reads beside native ones
 set -euo pipefail
 . script/lib/common.sh
 . script/lib/bench.sh
+. script/lib/mirror.sh
+. script/lib/node.sh
+
+ROUNDS=${ROUNDS:-6}
+SECONDS_EACH=${SECONDS_EACH:-1}
+FILE_MB=${FILE_MB:-512}
+STATE=
+WEB_PID=
+
+cleanup() {
+    [ -n "$STATE" ] || return 0
+    unmount_volume || true
+    stop_platform || true
+    stop_web
+    rm -rf --one-file-system "$STATE"
+    STATE=
+}
+
+need_fio() {
+    command -v fio >/dev/null && return 0
+    say "installing fio"
+    quietly apt-get install -y --no-install-recommends fio
+}
+
+# fio_read FILE PATTERN BLOCK FIELD: of fio's terse line; 7 is KiB/s, 8 operations/s.
+fio_read() {
+    fio --name=r --readonly --filename="$1" --rw="$2" --bs="$3" --ioengine=psync --invalidate=0 \
+        --time_based --runtime="$SECONDS_EACH" --output-format=terse --terse-version=3 | cut -d';' -f"$4"
+}
+
+passthrough_opens() {
+    curl -fsS "http://127.0.0.1:$METRICS_PORT/metrics" |
+        awk '/^goosefs_fuse_passthrough_opens_total/ { n = $2 } END { print n + 0 }'
+}
+
+read_by_the_kernel() {
+    local before
+    before=$(passthrough_opens)
+    cmp "$1" "$2" && [ "$(passthrough_opens)" -gt "$before" ]
+}
+
+# ratio NAME PATTERN BLOCK FIELD FILE NATIVE: both measured by turns; the median of each.
+ratio() {
+    local round
+    : >"$STATE/mine"
+    : >"$STATE/native"
+    for round in $(seq "$ROUNDS"); do
+        say "$1, round $round of $ROUNDS"
+        # Who is first changes: what else runs on the machine must not favour one of them.
+        if [ $((round % 2)) = 0 ]; then
+            fio_read "$6" "$2" "$3" "$4" >>"$STATE/native"
+        fi
+        fio_read "$5" "$2" "$3" "$4" >>"$STATE/mine"
+        if [ $((round % 2)) = 1 ]; then
+            fio_read "$6" "$2" "$3" "$4" >>"$STATE/native"
+        fi
+    done
+    say "$1: mount $(paste -sd' ' "$STATE/mine"), native $(paste -sd' ' "$STATE/native")"
+    figure survival "$1" \
+        "$(awk -v a="$(median <"$STATE/mine")" -v b="$(median <"$STATE/native")" 'BEGIN { print a / b }')" \
+        ratio
+}
+
+# A cached file through the whole stack beside the same bytes in a native file, in the page cache both.
+native_ratios() {
+    local file native before origin
+    need_fio
+    build release programs
+    use_binaries build/release/bin
+    STATE=$(mktemp -d /tmp/goosefs-bench-XXXXXX)
+    origin="$STATE/origin/hbase/large.bin"
+    native="$STATE/native.bin"
+    mkdir -p "$STATE/origin/hbase"
+    noise 1 $((FILE_MB << 20)) >"$origin"
+    # Written in pieces as large as the worker's, the native file gets as large folios in the page cache.
+    dd if="$origin" of="$native" bs=4M iflag=fullblock status=none
+    start_web "$STATE/origin" "$STATE/web"
+    METRICS_PORT=$(free_port)
+    sed "s|\(mountPoint:\) .*|\1 http://127.0.0.1:$WEB_PORT/hbase/|" deploy/samples/dataset.yaml >"$STATE/dataset.yaml"
+    cat >"$STATE/runtime.yaml" <<YAML
+apiVersion: data.fluid.io/v1alpha1
+kind: GooseFSRuntime
+metadata:
+  name: hbase
+spec:
+  replicas: 1
+  tieredstore:
+    levels:
+      - mediumtype: HDD
+        path: /mnt/disk1
+        quota: $((FILE_MB * 2))Mi
+        high: "0.9"
+        low: "0.8"
+  master:
+    replicas: 1
+  fuse:
+    properties:
+      goosefs.fuse.web.address: 127.0.0.1:$METRICS_PORT
+YAML
+    start_platform >&2
+    fluid-controller apply -f "$STATE/dataset.yaml" -f "$STATE/runtime.yaml" >&2
+    mount_volume
+    file="$TARGET/hbase/large.bin"
+    wait_for 60 "the data set in the mount" test -e "$file"
+    wait_for 120 "the file to be read by the kernel alone" read_by_the_kernel "$file" "$native"
+    before=$(passthrough_opens)
+    ratio seq_read_native_ratio read 1M 7 "$file" "$native"
+    ratio rand_read_native_ratio randread 4K 8 "$file" "$native"
+    [ $(($(passthrough_opens) - before)) -ge $((2 * ROUNDS)) ] || fail "not every read was in passthrough mode"
+    cleanup
+}
 
 main() {
     local out name value unit
+    trap cleanup EXIT
+    native_ratios
     build release survival_bench
     out=$(mktemp)
-    trap 'rm -f "$out"' EXIT
+    trap 'rm -f "$out"; cleanup' EXIT
     SURVIVAL_BENCH_OUT=$out build/release/test/survival_bench "$@" >&2
     while read -r name value unit; do
         figure survival "$name" "$value" "$unit"
