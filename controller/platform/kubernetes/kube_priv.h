@@ -47,9 +47,8 @@ struct gfsi_kube_pair {
     struct gfs_client *masters;
     struct gfs_dataset_status ds;
     struct gfs_runtime_status rs;
-    json_t *applied;  /* "plural/name": {"hash", "version"} after our last write */
-    bool load_wanted; /* mutex */
-    bool loaded;      /* mutex */
+    json_t *applied; /* "plural/name": {"hash", "version"} after our last write */
+    bool loaded;     /* mutex */
 };
 
 struct gfsi_kube {

@@ -24,9 +24,6 @@ extern "C" {
 
 #define GFSI_KUBE_OBJECTS_MAX (GFS_MASTERS_MAX + 8)
 
-/* Of a pod template and of the objects around it: another text is another revision. */
-#define GFSI_KUBE_HASH "goosefs.data.fluid.io/hash"
-
 struct gfsi_kube_place {
     const char *image;        /* when the runtime names none */
     const char *mount_root;   /* "/runtime-mnt" on every node */

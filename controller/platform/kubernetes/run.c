@@ -321,6 +321,7 @@ static int wait_for_end(struct runner *r, struct gfs_err *err)
 
 /* ---- life ---- */
 
+/* Answering is enough: a replica that waits for the Lease is as healthy as the one that has it. */
 static bool healthy(struct gfs_buf *reason, void *user)
 {
     (void)reason;

@@ -32,7 +32,7 @@ struct count {
     struct gfs_observation *seen;
     const char *worker_conf; /* of the present template */
     char stale[GFS_KUBE_NAME_MAX + 1];
-    size_t stale_unready, unready;
+    size_t unready;
 };
 
 static const char *meta(const json_t *object, const char *map, const char *key)
@@ -308,10 +308,6 @@ static int64_t work(struct round *r)
 /* A new pair in this process: what a former one did is in the objects. */
 static int adopt(struct round *r)
 {
-    if (r->pair != NULL && r->pair->plan != NULL) {
-        return 0;
-    }
-
     r->pair = gfsi_kube_pair_get(r->k, r->key, gfs_kube_uid(r->runtime));
     if (r->pair == NULL) {
         return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
