@@ -339,7 +339,7 @@ static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int
                          bool *out_made, struct gfs_err *err)
 {
     char id[GFS_KEEPER_ID_MAX + 1];
-    bool mount;
+    bool mount = false;
     int rc;
 
     gfsi_fuse_keeper_id(node->rules.mount_root, volume->fluid_path, id);

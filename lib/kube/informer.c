@@ -162,11 +162,13 @@ static int list(struct gfs_kube_informer *inf, struct gfs_err *err)
         rc = gfs_err_set(err, rc, "more than %d %s", GFS_KUBE_OBJECTS_MAX, inf->resource->plural);
     }
     if (rc == GFS_OK) {
+        (void)pthread_mutex_lock(&inf->mutex);
+        inf->lists++; /* before its differences are told: who was told may ask */
+        (void)pthread_mutex_unlock(&inf->mutex);
         replace(inf, fresh);
         pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&inf->mutex);
         (void)guard;
         inf->synced = true;
-        inf->lists++;
         (void)pthread_cond_broadcast(&inf->cond);
     }
     json_decref(fresh);

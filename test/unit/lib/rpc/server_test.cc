@@ -210,7 +210,8 @@ TEST(Server, StopLetsRunningCallsFinish)
         Channel other(server.target());
         rc = other.Say("x");
     } while (rc == 0);
-    EXPECT_EQ(rc, GFS_EUNAVAIL);
+    // A connection that meets the shutdown half way is told CANCELLED by gRPC instead of refused.
+    EXPECT_TRUE(rc == GFS_EUNAVAIL || rc == GFS_ECANCELLED) << rc;
     EXPECT_EQ(server.n_held(), 1u);
     server.ReleaseHeld();
     caller.join();
