@@ -36,7 +36,7 @@ int gfsi_find_leader(struct gfsi_cli *cli, Goosefs__V1__GetMasterInfoResponse **
     }
 }
 
-/* The two lines of the founding document, and nothing else. */
+/* The two lines of the multi-master deployment guide, and nothing else. */
 int gfsi_run_master_info(struct gfsi_cli *cli)
 {
     Goosefs__V1__GetMasterInfoResponse *info = NULL;

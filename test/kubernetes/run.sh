@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The founding document on a real Kubernetes of three nodes: its commands in its order, its output,
+# The multi-master deployment guide on a real Kubernetes of three nodes: its commands in its order, its output,
 # then readers on every node while things are deleted under them, then deletion.
 # Usage: test/kubernetes/run.sh [--keep]     --keep leaves the cluster for a look
 # Environment: GFS_BIN  directory of the programs to put into the image [build/release/bin, built]
