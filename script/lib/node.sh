@@ -91,3 +91,9 @@ pod_pid() {
         NR == 1 { for (i = 1; i <= NF; i++) if ($i == "PID") column = i }
         $1 == pod { print $column }'
 }
+
+# pod_restarted POD OLD-PID: whether the pod has another live process by now.
+pod_restarted() {
+    local pid
+    pid=$(pod_pid "$1") && [ -n "$pid" ] && [ "$pid" != "$2" ] && [ "$pid" != "-" ] && kill -0 "$pid"
+}

@@ -14,38 +14,9 @@ mount_volume
 expect "the same files as the origin" test \
     "$(cd "$TARGET/hbase" && find . -type f | wc -l)" = "$(cd "$ORIGIN/hbase" && find . -type f | wc -l)"
 
-reader() {
-    local errors=0 rounds=0 want file got
-    while [ ! -e "$STATE/reader.stop" ]; do
-        while read -r want file; do
-            got=$(dd if="$TARGET/hbase/$file" iflag=direct bs=256K status=none | sha256sum) || errors=$((errors + 1))
-            if [ "${got%% *}" != "$want" ]; then
-                errors=$((errors + 1))
-                echo "wrong: $file" >&2
-            fi
-        done <"$STATE/sums"
-        rounds=$((rounds + 1))
-        echo "$rounds $errors" >"$STATE/reader.new"
-        mv "$STATE/reader.new" "$STATE/reader.result"
-    done
-}
-
-rounds() {
-    cut -d' ' -f1 "$STATE/reader.result" 2>/dev/null || echo 0
-}
-
-more_rounds_than() {
-    [ "$(rounds)" -gt "$1" ]
-}
-
-running_again() { # running_again POD OLD-PID
-    local pid
-    pid=$(pod_pid "$1") && [ -n "$pid" ] && [ "$pid" != "$2" ] && [ "$pid" != "-" ] && kill -0 "$pid"
-}
-
-reader 2>"$STATE/reader.log" &
+read_until_stopped reader direct_round "$STATE/sums" 256K 2>"$STATE/reader.log" &
 reader_pid=$!
-wait_for 120 "the reader's first round" more_rounds_than 0
+wait_for 120 "the reader's first round" more_rounds_than 0 reader
 
 leader=$(goosefs fs leader)
 worker=$(fluid-controller get pods | awk '/^hbase-worker-/ {print $1; exit}')
@@ -54,13 +25,9 @@ for pod in "$leader" "$worker" "$fuse"; do
     pid=$(pod_pid "$pod")
     expect "$pod has a process" kill -0 "$pid"
     echo "killing $pod (pid $pid)"
-    before=$(rounds)
+    before=$(reader_rounds reader)
     kill -KILL "$pid"
-    wait_for 60 "$pod to run again" running_again "$pod" "$pid"
-    wait_for 120 "two more rounds of the reader" more_rounds_than $((before + 1))
+    wait_for 60 "$pod to run again" pod_restarted "$pod" "$pid"
+    wait_for 120 "two more rounds of the reader" more_rounds_than $((before + 1)) reader
 done
-: >"$STATE/reader.stop"
-wait "$reader_pid"
-read -r n errors <"$STATE/reader.result"
-echo "$n rounds, $errors errors"
-expect "no error" test "$errors" = 0
+stop_readers "reader:$reader_pid"

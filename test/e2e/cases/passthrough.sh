@@ -61,51 +61,26 @@ all_by_the_kernel() {
 wait_for 60 "passthrough opens of all $files files that have bytes" all_by_the_kernel
 
 # The client is killed again and again under readers that verify every byte.
-reader() { # reader NAME
-    local errors=0 rounds=0
-    while [ ! -e "$STATE/reader.stop" ]; do
-        (cd "$TARGET/hbase" && sha256sum --check --quiet "$STATE/sums") || errors=$((errors + 1))
-        cmp "$TARGET/$large" "$ORIGIN/$large" || errors=$((errors + 1))
-        rounds=$((rounds + 1))
-        echo "$rounds $errors" >"$STATE/$1.new"
-        mv "$STATE/$1.new" "$STATE/$1.result"
-    done
-}
-
-rounds() {
-    cut -d' ' -f1 "$STATE/$1.result" 2>/dev/null || echo 0
-}
-
-more_rounds_than() {
-    [ "$(rounds one)" -gt "$1" ] && [ "$(rounds two)" -gt "$1" ]
-}
-
-running_again() {
-    local pid
-    pid=$(pod_pid "$fuse") && [ -n "$pid" ] && [ "$pid" != "$1" ] && [ "$pid" != "-" ] && kill -0 "$pid"
+cached_round() {
+    (cd "$TARGET/hbase" && sha256sum --check --quiet "$STATE/sums") || reader_error "wrong sums"
+    cmp "$TARGET/$large" "$ORIGIN/$large" || reader_error "wrong bytes: $large"
 }
 
 fuse=$(fluid-controller get pods | awk '/^hbase-fuse-/ {print $1; exit}')
-reader one 2>"$STATE/one.log" &
+read_until_stopped one cached_round 2>"$STATE/one.log" &
 one=$!
-reader two 2>"$STATE/two.log" &
+read_until_stopped two cached_round 2>"$STATE/two.log" &
 two=$!
-wait_for 120 "the readers' first rounds" more_rounds_than 0
+wait_for 120 "the readers' first rounds" more_rounds_than 0 one two
 for _ in 1 2 3 4 5 6 7 8; do
     pid=$(pod_pid "$fuse")
     kill -KILL "$pid"
-    wait_for 60 "$fuse to run again" running_again "$pid"
+    wait_for 60 "$fuse to run again" pod_restarted "$fuse" "$pid"
 done
-last=$(rounds one)
-[ "$(rounds two)" -gt "$last" ] && last=$(rounds two)
-wait_for 120 "one more round of the readers" more_rounds_than "$last"
-: >"$STATE/reader.stop"
-wait "$one" "$two"
-for name in one two; do
-    read -r n errors <"$STATE/$name.result"
-    echo "reader $name: $n rounds, $errors errors"
-    expect "no error" test "$errors" = 0
-done
+last=$(reader_rounds one)
+[ "$(reader_rounds two)" -gt "$last" ] && last=$(reader_rounds two)
+wait_for 120 "one more round of the readers" more_rounds_than "$last" one two
+stop_readers "one:$one" "two:$two"
 expect "still passthrough" test "$(passthrough_opens)" -gt 0
 
 # The worker drops the file while it is open: the reader's bytes stay.
