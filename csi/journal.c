@@ -126,6 +126,23 @@ bool gfsi_journal_target_taken(struct gfsi_journal *j, const char *id, const cha
     return false;
 }
 
+int gfsi_journal_find_target(struct gfsi_journal *j, const char *path, struct gfsi_volume *out,
+                             struct gfsi_use *out_use)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
+
+    for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
+        const struct gfsi_record_use *use = gfsi_record_find_use(r, GFSI_PUBLISHED, path);
+
+        if (use != NULL) {
+            gfsi_record_copy_volume(r, out);
+            gfsi_record_copy_use(use, out_use);
+            return 0;
+        }
+    }
+    return GFS_ENOENT;
+}
+
 bool gfsi_journal_shares_mount(struct gfsi_journal *j, const char *id, const char *fluid_path)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);

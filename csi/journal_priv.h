@@ -71,6 +71,10 @@ int gfsi_journal_find_other_use(struct gfsi_journal *journal, const char *id,
 /* Whether another volume than `id` is published at `path`. */
 bool gfsi_journal_target_taken(struct gfsi_journal *journal, const char *id, const char *path);
 
+/* The volume published at `path`, and that use of it; GFS_ENOENT. */
+int gfsi_journal_find_target(struct gfsi_journal *journal, const char *path,
+                             struct gfsi_volume *out, struct gfsi_use *out_use);
+
 /* Whether another volume than `id` is staged or published from `fluid_path`. */
 bool gfsi_journal_shares_mount(struct gfsi_journal *journal, const char *id,
                                const char *fluid_path);

@@ -116,6 +116,10 @@ void gfsi_fuse_generation(const struct gfsi_volume *volume, char out[GFSI_DIGEST
 void gfsi_fuse_keeper_id(const char *mount_root, const char *fluid_path,
                          char out[GFS_KEEPER_ID_MAX + 1]);
 
+/* What a bind of the volume shows: the root of the mount at fluid_path, or its sub path. O_PATH. */
+int gfsi_node_open_source(struct gfsi_node *node, const struct gfsi_volume *volume,
+                          int64_t deadline, int *out_fd, struct gfs_err *err);
+
 /* Unmounts the whole stack at `place`, lazily when it stays busy, and verifies. */
 int gfsi_node_unmount_all(struct gfsi_node *node, const struct gfsi_place *place, const char *path,
                           struct gfs_err *err);

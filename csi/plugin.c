@@ -209,6 +209,9 @@ int gfs_csi_plugin_start(struct gfs_csi_plugin *p, struct gfs_err *err)
         rc = gfsi_engine_new(p->n_workers, p->answer_ns, gfsi_node_run, &p->node, &p->engine, err);
     }
     if (rc == 0) {
+        rc = gfsi_repair_start(&p->node, p->metrics, &p->repair, err);
+    }
+    if (rc == 0) {
         rc = open_server(p, "csi", p->endpoint, &p->server, err);
     }
     if (rc == 0) {
@@ -256,6 +259,7 @@ void gfs_csi_plugin_stop(struct gfs_csi_plugin *p, int64_t deadline)
     if (p->engine != NULL) {
         gfsi_engine_stop(p->engine, deadline);
     }
+    p->repair = gfsi_repair_stop(p->repair);
 }
 
 struct gfs_csi_plugin *gfs_csi_plugin_free(struct gfs_csi_plugin *p)

@@ -9,6 +9,7 @@
 
 #include "engine_priv.h"
 #include "node_priv.h"
+#include "repair_priv.h"
 #include "stats_priv.h"
 
 struct gfs_csi_plugin {
@@ -23,6 +24,7 @@ struct gfs_csi_plugin {
     struct gfsi_node node;
     struct gfsi_engine *engine;
     struct gfsi_stats *stats;
+    struct gfsi_repair *repair;
     struct gfs_rpc_server *server;       /* Identity and Node */
     struct gfs_rpc_server *registration; /* NULL: not wanted */
 

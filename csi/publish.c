@@ -165,15 +165,15 @@ static int settle_target(struct publish *p, const struct gfs_mounttable *table, 
 
 /* ---- binding ---- */
 
-static int open_source(struct publish *p, int64_t deadline, int *out_fd, struct gfs_err *err)
+int gfsi_node_open_source(struct gfsi_node *node, const struct gfsi_volume *volume,
+                          int64_t deadline, int *out_fd, struct gfs_err *err)
 {
-    struct gfsi_node *node = p->node;
     struct gfsi_place place = GFSI_PLACE_INIT;
     int root gfs_auto_fd = -1;
     int64_t left = deadline - gfs_clock_mono();
     mode_t mode;
     int fd;
-    int rc = gfsi_place_open(node->rules.mount_root, p->volume.fluid_path, &place, err);
+    int rc = gfsi_place_open(node->rules.mount_root, volume->fluid_path, &place, err);
 
     if (rc == 0) {
         rc = gfsi_place_open_leaf(&place, &root, err);
@@ -185,13 +185,13 @@ static int open_source(struct publish *p, int64_t deadline, int *out_fd, struct 
     if (rc < 0) {
         return rc;
     }
-    if (p->volume.sub_path[0] == '\0') {
+    if (volume->sub_path[0] == '\0') {
         *out_fd = GFS_TAKE_FD(root);
         return 0;
     }
 
     /* Walking asks the file system, so another process does it. */
-    rc = gfsi_prober_open(node->prober, root, p->volume.sub_path,
+    rc = gfsi_prober_open(node->prober, root, volume->sub_path,
                           left < node->probe_ns ? left : node->probe_ns, &fd, &mode, err);
     if (rc < 0) {
         return gfs_err_wrap(err, rc, "fluid_sub_path");
@@ -234,7 +234,7 @@ static int bind_target(struct publish *p, int64_t deadline, struct gfs_err *err)
     struct gfsi_bind bind = {.source_path = p->volume.fluid_path,
                              .target_path = p->request->path,
                              .flags = p->request->flags};
-    int rc = open_source(p, deadline, &source, err);
+    int rc = gfsi_node_open_source(p->node, &p->volume, deadline, &source, err);
 
     if (rc == 0) {
         rc = gfsi_place_mkdir(&p->target, &p->created, err);
