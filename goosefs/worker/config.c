@@ -13,6 +13,8 @@
 static const struct gfs_cfg_option OPTIONS[] = {
     {"hostname", "goosefs.worker.hostname", GFS_CFG_STR, "", 0, 0, "NAME",
      "name of this worker as masters and clients know it; default: the machine's"},
+    {"container-hostname", "goosefs.worker.container.hostname", GFS_CFG_STR, "", 0, 0, "HOST",
+     "where clients reach the data port, if not under its name (a pod's address)"},
     {"bind-host", "goosefs.worker.bind.host", GFS_CFG_STR, "", 0, 0, "ADDRESS",
      "address to bind the data port; default: every one"},
     {"rpc-port", "goosefs.worker.rpc.port", GFS_CFG_INT, "9203", 0, 65535, "PORT",
@@ -315,6 +317,7 @@ int gfs_worker_config_load(const struct gfs_cfg *cfg, struct gfs_worker_config *
     const char *bind = gfs_cfg_str(cfg, "goosefs.worker.bind.host");
     const char *web_bind = gfs_cfg_str(cfg, "goosefs.worker.web.bind.host");
     const char *hostname = gfs_cfg_str(cfg, "goosefs.worker.hostname");
+    const char *reached = gfs_cfg_str(cfg, "goosefs.worker.container.hostname");
     char machine[GFS_HOST_NAME_MAX + 1] = "localhost";
 
     (void)gethostname(machine, sizeof(machine) - 1);
@@ -322,6 +325,10 @@ int gfs_worker_config_load(const struct gfs_cfg *cfg, struct gfs_worker_config *
     int rc = copy(c.hostname, sizeof(c.hostname), hostname[0] != '\0' ? hostname : machine,
                   "goosefs.worker.hostname", err);
 
+    if (rc == 0) {
+        rc = copy(c.data_host, sizeof(c.data_host), reached[0] != '\0' ? reached : c.hostname,
+                  "goosefs.worker.container.hostname", err);
+    }
     if (rc == 0) {
         rc = copy(c.bind_host, sizeof(c.bind_host), bind, "goosefs.worker.bind.host", err);
     }

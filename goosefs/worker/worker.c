@@ -128,8 +128,8 @@ static int start_server(struct gfs_worker *w, struct gfs_metrics *metrics, struc
     if (rc < 0) {
         return gfs_err_wrap(err, rc, "data port");
     }
-    (void)snprintf(w->data_address, sizeof(w->data_address), "%s:%u", w->config.hostname,
-                   gfsi_server_port(w->server));
+    (void)address(w->config.data_host[0] != '\0' ? w->config.data_host : w->config.hostname,
+                  gfsi_server_port(w->server), w->data_address, sizeof(w->data_address));
     return 0;
 }
 

@@ -62,6 +62,19 @@ class WorkerConfig : public testing::Test
     gfs_err err_ = GFS_ERR_INIT;
 };
 
+TEST_F(WorkerConfig, IsReachedElsewhereThanItIsCalled)
+{
+    std::vector<std::string> args = Good();
+
+    args.push_back("-Dgoosefs.worker.hostname=hbase-worker-cx8x7");
+    ASSERT_EQ(0, Load(args)) << err_.text;
+    EXPECT_STREQ("hbase-worker-cx8x7", config_.data_host);
+    args.push_back("-Dgoosefs.worker.container.hostname=10.244.1.7");
+    ASSERT_EQ(0, Load(args)) << err_.text;
+    EXPECT_STREQ("hbase-worker-cx8x7", config_.hostname);
+    EXPECT_STREQ("10.244.1.7", config_.data_host);
+}
+
 TEST_F(WorkerConfig, ReadsTheDocumentsTier)
 {
     ASSERT_EQ(0, Load(Good())) << err_.text;

@@ -29,8 +29,9 @@ struct gfs_worker_tier {
 };
 
 struct gfs_worker_config {
-    char hostname[GFS_HOST_NAME_MAX + 1]; /* advertised */
-    char bind_host[64];                   /* IP literal; "" = every address */
+    char hostname[GFS_HOST_NAME_MAX + 1];  /* in reports */
+    char data_host[GFS_HOST_NAME_MAX + 1]; /* where clients reach it; "": hostname */
+    char bind_host[64];                    /* IP literal; "" = every address */
     char web_bind_host[64];
     uint16_t data_port;     /* 0: a free one */
     int web_port;           /* 0: a free one, -1: none */
