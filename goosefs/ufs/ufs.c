@@ -55,7 +55,14 @@ int gfs_ufs_open(const char *uri, const struct gfs_props *props,
 
     if ((scheme_len == 4 && strncasecmp(uri, "http", 4) == 0) ||
         (scheme_len == 5 && strncasecmp(uri, "https", 5) == 0)) {
-        return gfsi_web_open(uri, props, &used, out, err);
+        struct gfs_props *known = NULL;
+        int rc = gfsi_secrets_resolve(props, &known, err);
+
+        if (rc == 0) {
+            rc = gfsi_web_open(uri, known, &used, out, err);
+            gfs_props_free(known);
+        }
+        return rc;
     }
     if (scheme_len == 4 && strncasecmp(uri, "file", 4) == 0) {
         return gfsi_local_open(uri, sep + 3, &used, out, err);

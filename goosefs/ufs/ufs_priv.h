@@ -25,4 +25,8 @@ int gfsi_local_open(const char *uri, const char *rest, const struct gfs_ufs_limi
 int gfsi_web_open(const char *uri, const struct gfs_props *props,
                   const struct gfs_ufs_limits *limits, struct gfs_ufs **out, struct gfs_err *err);
 
+/* A copy of `props` (may be NULL) with the values that are in files; free with gfs_props_free. */
+int gfsi_secrets_resolve(const struct gfs_props *props, struct gfs_props **out,
+                         struct gfs_err *err);
+
 #endif

@@ -341,6 +341,14 @@ static int apply_props(struct gfsi_web *web, struct gfsi_web_client_config *conf
         rc = text_property(props, "goosefs.underfs.web.ca.file", config->ca_file,
                            sizeof(config->ca_file), err);
     }
+    if (rc == 0) {
+        rc = text_property(props, "goosefs.underfs.web.user", config->user, sizeof(config->user),
+                           err);
+    }
+    if (rc == 0) {
+        rc = text_property(props, "goosefs.underfs.web.password", config->password,
+                           sizeof(config->password), err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -396,6 +404,8 @@ static int web_setup(struct gfsi_web *web, const char *uri, const struct gfs_pro
     struct gfsi_web_client_config config = {.https = false};
     int rc = gfsi_web_base_parse(uri, &web->base, err);
 
+    memcpy(config.user, web->base.user, sizeof(config.user));
+    memcpy(config.password, web->base.password, sizeof(config.password));
     if (rc == 0 && props != NULL) {
         rc = apply_props(web, &config, props, err);
     }
@@ -404,8 +414,6 @@ static int web_setup(struct gfsi_web *web, const char *uri, const struct gfs_pro
     }
     config.limits = web->limits;
     config.https = web->base.https;
-    memcpy(config.user, web->base.user, sizeof(config.user));
-    memcpy(config.password, web->base.password, sizeof(config.password));
     return gfsi_web_client_new(&config, &web->client, err);
 }
 

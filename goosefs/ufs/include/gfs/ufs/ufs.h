@@ -67,8 +67,9 @@ void gfs_ufs_limits_init(struct gfs_ufs_limits *limits);
 /* Opens the UFS of a mount; touches no network (gfs_ufs_stat_path(ufs, "", ...) tells whether the
  * mount point is there and is a directory). Schemes: http, https, file (a local directory); any
  * other is GFS_EUNSUPPORTED with a text that names these. `props` (may be NULL) are the mount's
- * properties, copied; those not known are ignored: goosefs.underfs.web.connnection.timeout   as
- * GooseFS spells it (also with two n): connect and metadata timeout
+ * properties, copied; those not known are ignored:
+ *   goosefs.underfs.web.connnection.timeout   as GooseFS spells it (also with two n): connect and
+ *                                             metadata timeout
  *   goosefs.underfs.web.stall.timeout         a transfer without a byte for so long fails
  *   goosefs.underfs.web.titles                comma-separated starts of an index page's title
  *                                             ("Index of,Directory listing for")
@@ -78,6 +79,9 @@ void gfs_ufs_limits_init(struct gfs_ufs_limits *limits);
  *                                             mirrors whose backends answer different ETags
  *   goosefs.underfs.web.connections           as limits->connections, 1..256
  *   goosefs.underfs.web.ca.file               PEM bundle instead of the system's
+ *   goosefs.underfs.web.user, .password       instead of those in the URI
+ * A value "${file:/etc/fluid/secrets/NAME/KEY}" is that file's text (at most 4 KiB, without its
+ * line end); other directories are refused, GOOSEFS_SECRETS_DIR in the environment names another.
  * `limits` may be NULL: defaults. Free *out with gfs_ufs_close. */
 int gfs_ufs_open(const char *uri, const struct gfs_props *props,
                  const struct gfs_ufs_limits *limits, struct gfs_ufs **out, struct gfs_err *err);
