@@ -5,7 +5,7 @@
 
 #include <gfs/base/str.h>
 
-#define NO_SECRETS "the local platform has no Secrets"
+#define NO_SECRETS "has no effect on the local platform: it has no Secrets"
 #define ONE_NODE   "placement needs a cluster"
 
 /* Schemes with a driver in goosefs/ufs. */
@@ -90,6 +90,13 @@ static void read_mount_options(struct gfsi_ctx *ctx, const struct gfsi_yaml *nod
     gfsi_read_kvs(ctx, node, "mounts[].options", &((struct gfs_dataset_mount *)out)->options);
 }
 
+static void read_mount_secrets(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
+{
+    gfsi_warn(ctx, node->key, "spec.mounts[].encryptOptions " NO_SECRETS);
+    gfsi_read_secrets(ctx, node, "spec.mounts[].encryptOptions",
+                      &((struct gfs_dataset_mount *)out)->secrets);
+}
+
 static void read_mount_ro(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, void *out)
 {
     (void)gfsi_read_bool(ctx, node, "mounts[].readOnly",
@@ -108,7 +115,7 @@ static const struct gfsi_field MOUNT[] = {
     {.name = "options", .read = read_mount_options},
     {.name = "readOnly", .read = read_mount_ro},
     {.name = "shared", .read = read_mount_shared},
-    {.name = "encryptOptions", .note = NO_SECRETS},
+    {.name = "encryptOptions", .read = read_mount_secrets},
     {.name = NULL},
 };
 
@@ -237,9 +244,9 @@ static const struct gfsi_field SPEC[] = {
     {.name = "mounts", .read = read_mounts},
     {.name = "accessModes", .read = read_access_modes},
     {.name = "placement", .read = read_placement},
-    /* Merged into every mount once all are known (share_options). */
+    /* Merged into every mount once all are known (share). */
     {.name = "sharedOptions"},
-    {.name = "sharedEncryptOptions", .note = NO_SECRETS},
+    {.name = "sharedEncryptOptions"},
     {.name = "owner", .note = "files belong to the user who reads them"},
     {.name = "nodeAffinity", .note = ONE_NODE},
     {.name = "tolerations", .note = ONE_NODE},
@@ -248,26 +255,34 @@ static const struct gfsi_field SPEC[] = {
     {.name = NULL},
 };
 
-/* sharedOptions apply to every mount; a mount's own option of the same name wins. */
-static void share_options(struct gfsi_ctx *ctx, const struct gfsi_yaml *spec,
-                          struct gfs_dataset *dataset)
+/* What is there already wins. */
+static void add_missing(struct gfsi_ctx *ctx, struct gfs_kvs *own, const struct gfs_kvs *shared)
 {
-    const struct gfsi_yaml *node = gfsi_yaml_get(spec, "sharedOptions");
-    struct gfs_kvs shared = {.n = 0};
-
-    if (node == NULL || gfsi_yaml_is_null(node)) {
-        return;
-    }
-
-    gfsi_read_kvs(ctx, node, "spec.sharedOptions", &shared);
-    for (size_t m = 0; m < dataset->n_mounts; m++) {
-        struct gfs_kvs *own = &dataset->mounts[m].options;
-
-        for (size_t i = 0; i < shared.n; i++) {
-            if (gfs_kvs_get(own, shared.items[i].key) == NULL) {
-                gfsi_kvs_set(ctx, own, shared.items[i].key, shared.items[i].value);
-            }
+    for (size_t i = 0; i < shared->n; i++) {
+        if (gfs_kvs_get(own, shared->items[i].key) == NULL) {
+            gfsi_kvs_set(ctx, own, shared->items[i].key, shared->items[i].value);
         }
+    }
+}
+
+/* What is shared applies to every mount; a mount's own option of the same name wins. */
+static void share(struct gfsi_ctx *ctx, const struct gfsi_yaml *spec, struct gfs_dataset *dataset)
+{
+    const struct gfsi_yaml *options = gfsi_yaml_get(spec, "sharedOptions");
+    const struct gfsi_yaml *secrets = gfsi_yaml_get(spec, "sharedEncryptOptions");
+    struct gfs_kvs shared = {.n = 0};
+    struct gfs_kvs hidden = {.n = 0};
+
+    if (options != NULL && !gfsi_yaml_is_null(options)) {
+        gfsi_read_kvs(ctx, options, "spec.sharedOptions", &shared);
+    }
+    if (secrets != NULL && !gfsi_yaml_is_null(secrets)) {
+        gfsi_warn(ctx, secrets->key, "spec.sharedEncryptOptions " NO_SECRETS);
+        gfsi_read_secrets(ctx, secrets, "spec.sharedEncryptOptions", &hidden);
+    }
+    for (size_t m = 0; m < dataset->n_mounts; m++) {
+        add_missing(ctx, &dataset->mounts[m].options, &shared);
+        add_missing(ctx, &dataset->mounts[m].secrets, &hidden);
     }
 }
 
@@ -289,7 +304,7 @@ struct gfs_dataset *gfsi_dataset_read(struct gfsi_ctx *ctx, const struct gfsi_ya
         gfsi_error(ctx, spec != NULL ? spec : root, "a Dataset needs spec.mounts");
     }
 
-    share_options(ctx, spec, dataset);
+    share(ctx, spec, dataset);
     if (dataset->n_access_modes == 0) {
         dataset->access_modes = default_modes;
         dataset->n_access_modes = 1;

@@ -50,6 +50,10 @@ void gfsi_read_properties(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, co
                           struct gfs_kvs *out);
 void gfsi_kvs_set(struct gfsi_ctx *ctx, struct gfs_kvs *kvs, const char *key, const char *value);
 
+/* A list of encryptOptions: option to "SECRET/KEY". secrets.c */
+void gfsi_read_secrets(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
+                       struct gfs_kvs *out);
+
 /* A list of texts of at most `max`. */
 void gfsi_read_texts(struct gfsi_ctx *ctx, const struct gfsi_yaml *node, const char *what,
                      size_t max, const char ***out, size_t *out_n);

@@ -22,7 +22,7 @@ struct gfsi_options {
     const char *state_dir, *socket;
     const char *platform, *mount_root, *kubelet_root, *bin_dir, *log_level;
     unsigned controllers; /* GFS_CONTROLLER_... */
-    bool leader_elect;
+    bool leader_elect, launch_pod;
     const char *lease_ns, *kubeconfig, *image, *metrics_addr;
     const char *files[GFS_LOCAL_FILES_MAX];
     size_t n_files;

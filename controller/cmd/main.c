@@ -14,7 +14,7 @@
 #include "cmd/cmd.h"
 
 const struct gfsi_command gfsi_commands[] = {
-    {"run", "", "run the controllers until SIGTERM", "SpMKBLfCENkIm", 0, 0, gfsi_cmd_run},
+    {"run", "", "run the controllers until SIGTERM", "SpMKBLfCENkIRm", 0, 0, gfsi_cmd_run},
     {"apply", "", "create or change the objects of manifests", "Ssfn", 0, 0, gfsi_cmd_apply},
     {"create", "", "create the objects of manifests, which must not exist", "Ssfn", 0, 0,
      gfsi_cmd_create},

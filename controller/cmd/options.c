@@ -30,6 +30,8 @@ static const struct {
     {'N', false, "leader-elect-namespace", "NS", "kubernetes: where the Lease is [fluid-system]"},
     {'k', false, "kubeconfig", "FILE", "kubernetes: credentials [the pod's service account]"},
     {'I', false, "image", "IMAGE", "kubernetes: of runtimes that name none"},
+    {'R', false, "launch-mode", "MODE",
+     "kubernetes: who runs FUSE clients, process or pod [process]"},
     {'m', false, "metrics-addr", "HOST:PORT", "kubernetes: serve /metrics and /healthz [off]"},
     {'M', false, "mount-root", "DIR", "where data sets are mounted [/runtime-mnt]"},
     {'K', false, "kubelet-root", "DIR", "kubelet's directory [/var/lib/kubelet]"},
@@ -136,6 +138,18 @@ static int set_controllers(struct gfsi_options *out, const char *value)
     return GFS_EINVAL;
 }
 
+static int set_launch_mode(struct gfsi_options *out, const char *value)
+{
+    if (strcmp(value, "process") != 0 && strcmp(value, "pod") != 0) {
+        fprintf(stderr, "fluid-controller: --launch-mode must be process or pod, not '%s'\n",
+                value);
+        return GFS_EINVAL;
+    }
+
+    out->launch_pod = strcmp(value, "pod") == 0;
+    return 0;
+}
+
 static int set_option(struct gfsi_options *out, int letter, const char *value)
 {
     switch (letter) {
@@ -147,6 +161,7 @@ static int set_option(struct gfsi_options *out, int letter, const char *value)
     case 'N': out->lease_ns = value; return 0;
     case 'k': out->kubeconfig = value; return 0;
     case 'I': out->image = value; return 0;
+    case 'R': return set_launch_mode(out, value);
     case 'm': out->metrics_addr = value; return 0;
     case 'M': out->mount_root = value; return 0;
     case 'K': out->kubelet_root = value; return 0;

@@ -138,13 +138,17 @@ static void put_tier(struct gfsi_build *b, struct gfs_pod *pod, size_t level)
     }
 }
 
-/* Where clients of the same machine are handed files. A path that is too long for a socket leaves
- * them with the network. */
+/* Where clients of the same machine are handed files: in a cluster in the runtime's directory,
+ * which worker and client have under one name. A path that is too long for a socket leaves them
+ * with the network. */
 static void put_local_socket(struct gfsi_build *b, struct gfs_pod *pod)
 {
-    const char *path = gfsi_pod_dir(b, pod, "data.sock");
+    const char *path = b->facts->pods_dir[0] != '\0'
+                           ? gfsi_pod_dir(b, pod, "data.sock")
+                           : gfsi_textf(b, "%s/goosefs/%s/%s/worker/data.sock",
+                                        b->facts->mount_root, b->plan->ns, b->plan->name);
 
-    if (b->facts->pods_dir[0] != '\0' && strlen(path) < SOCKET_PATH_MAX) {
+    if (strlen(path) < SOCKET_PATH_MAX) {
         gfsi_kvs_put(b, &pod->properties, "goosefs.worker.data.server.domain.socket.address", path);
     }
 }

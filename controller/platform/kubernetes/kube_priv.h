@@ -48,7 +48,8 @@ struct gfsi_kube_pair {
     struct gfs_dataset_status ds;
     struct gfs_runtime_status rs;
     json_t *applied; /* "plural/name": {"hash", "version"} after our last write */
-    bool loaded;     /* mutex */
+    char leader[GFS_KUBE_NAME_MAX + 1]; /* pod of the leading master; "": none answered */
+    bool loaded;                        /* mutex */
 };
 
 struct gfsi_kube {
@@ -63,10 +64,28 @@ struct gfsi_kube {
     bool stopping;              /* mutex */
 };
 
+/* One round for one runtime. `dataset` may be NULL. */
+struct gfsi_kube_round {
+    struct gfsi_kube *k;
+    const char *key;
+    char ns[GFS_KUBE_NAME_MAX + 1];
+    char name[GFS_KUBE_NAME_MAX + 1];
+    json_t *runtime, *dataset;
+    struct gfsi_kube_pair *pair;
+    char workers[17]; /* revision of the workers' template */
+    struct gfs_err *err;
+};
+
 /* One round for a key ("ns/name"). Negative: again after the key's back-off; else again after so
  * many ns, 0: when something changes. */
 int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct gfs_err *err);
 int64_t gfsi_kube_reconcile_dataset(struct gfsi_kube *k, const char *key, struct gfs_err *err);
+
+/* ---- observe.c ---- */
+/* What there is; and where a template has changed, one pod is replaced (rollout.h). */
+int gfsi_kube_observe(struct gfsi_kube_round *r, struct gfs_observation *seen);
+/* metadata.MAP.KEY; "" when it is not there. */
+const char *gfsi_kube_meta(const json_t *object, const char *map, const char *key);
 
 /* ---- pairs.c ---- */
 struct gfsi_kube_pair *gfsi_kube_pair_get(struct gfsi_kube *k, const char *key, const char *uid);
@@ -107,6 +126,8 @@ void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
                                struct gfs_observation *seen);
 int gfsi_kube_masters_mount(struct gfsi_kube_pair *pair, const struct gfs_dataset_mount *mount,
                             struct gfs_err *err);
+/* Leadership to the best follower. */
+int gfsi_kube_masters_hand_over(struct gfsi_kube_pair *pair, struct gfs_err *err);
 void gfsi_kube_load(struct gfsi_kube *k, const char *key); /* on the loader's thread */
 
 #endif

@@ -1,3 +1,5 @@
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <gfs/base/auto.h>
@@ -6,10 +8,11 @@
 
 #include "platform/kubernetes/kube_priv.h"
 
-#define ASK_NS   (2 * GFS_NS_PER_S)
-#define COUNT_NS (10 * GFS_NS_PER_S)
-#define MOUNT_NS (60 * GFS_NS_PER_S)
-#define LOAD_NS  (3600 * GFS_NS_PER_S)
+#define ASK_NS       (2 * GFS_NS_PER_S)
+#define COUNT_NS     (10 * GFS_NS_PER_S)
+#define MOUNT_NS     (60 * GFS_NS_PER_S)
+#define HAND_OVER_NS (10 * GFS_NS_PER_S)
+#define LOAD_NS      (3600 * GFS_NS_PER_S)
 
 static int64_t in(int64_t ns)
 {
@@ -53,6 +56,53 @@ static void see_size(struct gfsi_kube_pair *pair, struct gfs_observation *seen)
     goosefs__v1__count_response__free_unpacked(count, NULL);
 }
 
+static bool same_uri(const char *a, const char *b)
+{
+    size_t la = strlen(a);
+    size_t lb = strlen(b);
+
+    la -= la > 0 && a[la - 1] == '/';
+    lb -= lb > 0 && b[lb - 1] == '/';
+    return la == lb && memcmp(a, b, la) == 0;
+}
+
+static bool has_mount(const Goosefs__V1__ListMountsResponse *list,
+                      const struct gfs_dataset_mount *mount)
+{
+    for (size_t i = 0; i < list->n_mounts; i++) {
+        if (strcmp(list->mounts[i]->path, mount->path) == 0) {
+            return same_uri(list->mounts[i]->ufs_uri, mount->mount_point);
+        }
+    }
+
+    return false;
+}
+
+/* Masters whose journals are lost (emptyDir, D-24 of fluid.md), or somebody's `fs unmount`: what
+ * was mounted once is mounted again. */
+static void see_mounts(struct gfsi_kube *k, struct gfsi_kube_pair *pair)
+{
+    Goosefs__V1__ListMountsRequest request = GOOSEFS__V1__LIST_MOUNTS_REQUEST__INIT;
+    Goosefs__V1__ListMountsResponse *list = NULL;
+
+    if (gfs_client_list_mounts(pair->masters, &request, &list, in(ASK_NS), NULL) < 0) {
+        return;
+    }
+
+    for (size_t i = 0; i < pair->dataset->dataset->n_mounts; i++) {
+        const struct gfs_dataset_mount *mount = &pair->dataset->dataset->mounts[i];
+
+        if (pair->ds.mounts[i].state == GFS_MOUNT_MOUNTED && !has_mount(list, mount)) {
+            gfs_warn("kubernetes", "a mount is gone from the masters", "pair=%s path=%s", pair->key,
+                     GFS_Q(mount->path));
+            pair->ds.mounts[i].state = GFS_MOUNT_ABSENT;
+            /* What was known of the origin went with it. */
+            (void)gfs_kube_queue_add(k->loads, pair->key);
+        }
+    }
+    goosefs__v1__list_mounts_response__free_unpacked(list, NULL);
+}
+
 void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
                                struct gfs_observation *seen)
 {
@@ -60,17 +110,23 @@ void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
     Goosefs__V1__GetMasterInfoResponse *info = NULL;
     bool loaded = false;
 
+    pair->leader[0] = '\0';
     if (gfs_client_get_master_info(pair->masters, &request, &info, in(ASK_NS), NULL) < 0) {
         return;
     }
 
     seen->has_leader = info->leader_rpc_address[0] != '\0';
+    (void)snprintf(pair->leader, sizeof(pair->leader), "%.*s",
+                   (int)strcspn(info->leader_rpc_address, ".:"), info->leader_rpc_address);
     goosefs__v1__get_master_info_response__free_unpacked(info, NULL);
 
     {
         pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
 
         loaded = pair->loaded;
+    }
+    if (seen->has_leader) {
+        see_mounts(k, pair);
     }
     if (seen->has_leader && pair->ds.phase == GFS_DATASET_BOUND) {
         see_workers(pair, seen);
@@ -101,16 +157,6 @@ static int list_root(struct gfsi_kube_pair *pair, char *path, struct gfs_err *er
     }
 
     return rc;
-}
-
-static bool same_uri(const char *a, const char *b)
-{
-    size_t la = strlen(a);
-    size_t lb = strlen(b);
-
-    la -= la > 0 && a[la - 1] == '/';
-    lb -= lb > 0 && b[lb - 1] == '/';
-    return la == lb && memcmp(a, b, la) == 0;
 }
 
 /* What is mounted at `path`: 0 the same origin, GFS_EABORTED another, GFS_EEXIST no mount. */
@@ -157,32 +203,57 @@ static int unmount(struct gfsi_kube_pair *pair, char *path, struct gfs_err *err)
     return rc;
 }
 
+/* The options, and of Secrets where masters and workers find them: what is secret stays in files of
+ * their pods. The texts of the references are the caller's to free. */
+static size_t fill_options(const struct gfs_dataset_mount *mount, Goosefs__V1__KeyValue *list,
+                           Goosefs__V1__KeyValue **pointers, char **texts)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < mount->options.n + mount->secrets.n; i++) {
+        bool secret = i >= mount->options.n;
+        const struct gfs_kv *kv =
+            secret ? &mount->secrets.items[i - mount->options.n] : &mount->options.items[i];
+        char *text = NULL;
+
+        if (!secret && gfs_kvs_get(&mount->secrets, kv->key) != NULL) {
+            continue;
+        }
+        if (secret && asprintf(&text, "${file:" GFS_SECRETS_DIR "/%s}", kv->value) < 0) {
+            text = NULL;
+        }
+        goosefs__v1__key_value__init(&list[n]);
+        list[n].key = (char *)(uintptr_t)kv->key;
+        list[n].value = secret ? text : (char *)(uintptr_t)kv->value;
+        texts[n] = text;
+        pointers[n] = &list[n];
+        n++;
+    }
+
+    return n;
+}
+
 static int mount_once(struct gfsi_kube_pair *pair, const struct gfs_dataset_mount *mount,
                       struct gfs_err *err)
 {
     Goosefs__V1__MountRequest request = GOOSEFS__V1__MOUNT_REQUEST__INIT;
     Goosefs__V1__MountResponse *response = NULL;
-    size_t n = mount->options.n;
-    Goosefs__V1__KeyValue *list gfs_auto_free = calloc(n + 1, sizeof(*list));
-    Goosefs__V1__KeyValue **pointers gfs_auto_free = calloc(n + 1, sizeof(*pointers));
+    size_t most = mount->options.n + mount->secrets.n + 1;
+    Goosefs__V1__KeyValue *list gfs_auto_free = calloc(most, sizeof(*list));
+    Goosefs__V1__KeyValue **pointers gfs_auto_free = calloc(most, sizeof(*pointers));
+    char **texts gfs_auto_free = calloc(most, sizeof(*texts));
     uint8_t id[GFS_CLIENT_OPERATION_ID];
 
-    if (list == NULL || pointers == NULL) {
+    if (list == NULL || pointers == NULL || texts == NULL) {
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
 
-    for (size_t i = 0; i < n; i++) {
-        goosefs__v1__key_value__init(&list[i]);
-        list[i].key = (char *)(uintptr_t)mount->options.items[i].key;
-        list[i].value = (char *)(uintptr_t)mount->options.items[i].value;
-        pointers[i] = &list[i];
-    }
     gfs_client_operation_id(id);
     request.path = (char *)(uintptr_t)mount->path;
     request.ufs_uri = (char *)(uintptr_t)mount->mount_point;
     request.read_only = mount->read_only;
     request.shared = mount->shared;
-    request.n_properties = n;
+    request.n_properties = fill_options(mount, list, pointers, texts);
     request.properties = pointers;
     request.operation_id.data = id;
     request.operation_id.len = sizeof(id);
@@ -191,6 +262,9 @@ static int mount_once(struct gfsi_kube_pair *pair, const struct gfs_dataset_moun
 
     if (rc == 0) {
         goosefs__v1__mount_response__free_unpacked(response, NULL);
+    }
+    for (size_t i = 0; i < most; i++) {
+        free(texts[i]);
     }
 
     return rc;
@@ -216,6 +290,24 @@ int gfsi_kube_masters_mount(struct gfsi_kube_pair *pair, const struct gfs_datase
 
     /* Mounted is one thing, an origin that can be listed another. */
     return rc == 0 ? list_root(pair, path, err) : rc;
+}
+
+int gfsi_kube_masters_hand_over(struct gfsi_kube_pair *pair, struct gfs_err *err)
+{
+    Goosefs__V1__TransferLeadershipRequest request = GOOSEFS__V1__TRANSFER_LEADERSHIP_REQUEST__INIT;
+    Goosefs__V1__TransferLeadershipResponse *response = NULL;
+
+    gfs_info("kubernetes", "asking for another leader", "pair=%s leader=%s", pair->key,
+             pair->leader);
+
+    int rc =
+        gfs_client_transfer_leadership(pair->masters, &request, &response, in(HAND_OVER_NS), err);
+
+    if (rc == 0) {
+        goosefs__v1__transfer_leadership_response__free_unpacked(response, NULL);
+    }
+
+    return rc;
 }
 
 /* ---- the walk over a new origin ---- */

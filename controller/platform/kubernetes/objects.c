@@ -9,7 +9,6 @@
 #include "platform/kubernetes/objects_priv.h"
 
 #define PROPERTIES_MAX_BYTES (1u << 20)
-#define LABEL_VALUE_MAX      63
 
 const char *const gfsi_kube_conf_keys[GFS_ROLES] = {
     [GFS_ROLE_MASTER] = "master.properties",
@@ -114,7 +113,7 @@ json_t *gfsi_kube_labels(const struct gfsi_kube_build *b, const char *role)
                   "fluid.io/managed-by", "fluid", "app.kubernetes.io/name", "goosefs",
                   "app.kubernetes.io/instance", b->plan->name);
 
-    if (strlen(b->plan->volume.pv) <= LABEL_VALUE_MAX) {
+    if (strlen(b->plan->volume.pv) <= GFSI_KUBE_LABEL_MAX) {
         (void)json_object_set_new(labels, "fluid.io/dataset-id", json_string(b->plan->volume.pv));
     }
     if (role != NULL) {
@@ -231,10 +230,15 @@ static int build(struct gfsi_kube_build *b)
                            gfsi_kube_selector(b, "goosefs-master")));
     }
     if (rc == 0) {
+        (void)snprintf(other, sizeof(other), "%s-worker", plan->name);
+        rc = add(b, &gfs_kube_poddisruptionbudgets, other, "goosefs-worker",
+                 json_pack("{s:{s:i, s:{s:o}}}", "spec", "maxUnavailable", 1, "selector",
+                           "matchLabels", gfsi_kube_selector(b, "goosefs-worker")));
+    }
+    if (rc == 0) {
         rc = add(b, &gfs_kube_statefulsets, master, "goosefs-master", gfsi_kube_master_set(b));
     }
     if (rc == 0) {
-        (void)snprintf(other, sizeof(other), "%s-worker", plan->name);
         rc = add(b, &gfs_kube_replicasets, other, "goosefs-worker", gfsi_kube_worker_set(b));
     }
     if (rc == 0) {
@@ -268,79 +272,6 @@ int gfsi_kube_objects_build(const struct gfs_plan *plan, const json_t *dataset,
     if (rc < 0) {
         gfsi_kube_objects_fini(out);
         return gfs_err_set(err, rc, "out of memory while building objects");
-    }
-
-    return 0;
-}
-
-/* `longest`: values beyond are left out, as labels have a maximum. */
-static json_t *kvs_json(const struct gfs_kvs *kvs, size_t longest)
-{
-    json_t *out = json_object();
-
-    for (size_t i = 0; i < kvs->n; i++) {
-        if (strlen(kvs->items[i].value) <= longest) {
-            (void)json_object_set_new(out, kvs->items[i].key, json_string(kvs->items[i].value));
-        }
-    }
-
-    return out;
-}
-
-static json_t *modes_json(const struct gfs_volume *v)
-{
-    json_t *modes = json_array();
-
-    for (size_t i = 0; i < v->n_access_modes; i++) {
-        (void)json_array_append_new(modes, json_string(v->access_modes[i]));
-    }
-
-    return modes;
-}
-
-static json_t *pv_json(const struct gfs_volume *v)
-{
-    json_t *metadata =
-        json_pack("{s:s, s:o, s:{s:s}}", "name", v->pv, "labels",
-                  kvs_json(&v->labels, LABEL_VALUE_MAX), "annotations", "CreatedBy", "fluid");
-    json_t *csi = json_pack("{s:s, s:s, s:o}", "driver", GFS_CSI_DRIVER, "volumeHandle", v->pv,
-                            "volumeAttributes", kvs_json(&v->attributes, SIZE_MAX));
-    json_t *claim = json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", "v1", "kind",
-                              "PersistentVolumeClaim", "namespace", v->ns, "name", v->pvc);
-
-    return json_pack("{s:s, s:s, s:o, s:{s:s, s:{s:s}, s:o, s:o, s:s, s:o}}", "apiVersion", "v1",
-                     "kind", "PersistentVolume", "metadata", metadata, "spec", "storageClassName",
-                     GFS_STORAGE_CLASS, "capacity", "storage", v->capacity, "accessModes",
-                     modes_json(v), "claimRef", claim, "persistentVolumeReclaimPolicy", "Retain",
-                     "csi", csi);
-}
-
-static json_t *pvc_json(const struct gfs_volume *v)
-{
-    json_t *metadata =
-        json_pack("{s:s, s:s, s:o, s:{s:s}}", "name", v->pvc, "namespace", v->ns, "labels",
-                  kvs_json(&v->labels, LABEL_VALUE_MAX), "annotations", "CreatedBy", "fluid");
-
-    return json_pack("{s:s, s:s, s:o, s:{s:s, s:s, s:o, s:{s:{s:s}}}}", "apiVersion", "v1", "kind",
-                     "PersistentVolumeClaim", "metadata", metadata, "spec", "storageClassName",
-                     GFS_STORAGE_CLASS, "volumeName", v->pv, "accessModes", modes_json(v),
-                     "resources", "requests", "storage", v->capacity);
-}
-
-int gfsi_kube_volume_build(const struct gfs_plan *plan, struct gfsi_kube_objects *out,
-                           struct gfs_err *err)
-{
-    json_t *pv = pv_json(&plan->volume);
-    json_t *pvc = pvc_json(&plan->volume);
-
-    out->n = 2;
-    out->items[0] = (struct gfsi_kube_object){
-        .resource = &gfs_kube_persistentvolumes, .name = plan->volume.pv, .json = pv};
-    out->items[1] = (struct gfsi_kube_object){
-        .resource = &gfs_kube_persistentvolumeclaims, .name = plan->volume.pvc, .json = pvc};
-    if (pv == NULL || pvc == NULL) {
-        gfsi_kube_objects_fini(out);
-        return gfs_err_set(err, GFS_ENOMEM, "out of memory while building the volume");
     }
 
     return 0;

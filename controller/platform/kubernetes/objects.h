@@ -4,9 +4,10 @@
  *   ConfigMap NAME-config               goosefs-site.properties of masters, workers and clients
  *   StatefulSet NAME-master             journal on a PVC or a directory of the node
  *   PodDisruptionBudget NAME-master     a majority stays
+ *   PodDisruptionBudget NAME-worker     one at a time
  *   ReplicaSet NAME-worker              pods NAME-worker-xxxxx, one per node
- *   DaemonSet NAME-fuse                 pods NAME-fuse-xxxxx: the client's configuration on its
- * node PersistentVolume NS-NAME, PersistentVolumeClaim NAME
+ *   DaemonSet NAME-fuse                 pods NAME-fuse-xxxxx: the client, or its configuration
+ *   PersistentVolume NS-NAME, PersistentVolumeClaim NAME
  *
  * Labels, attributes and names: fluid.md §2.7, §4.2. */
 #ifndef GFSI_CONTROLLER_KUBE_OBJECTS_H
@@ -28,6 +29,7 @@ struct gfsi_kube_place {
     const char *image;        /* when the runtime names none */
     const char *mount_root;   /* "/runtime-mnt" on every node */
     const char *journal_root; /* on the nodes; "/var/lib/goosefs" */
+    bool launch_pod;          /* clients run in their own pods; false: in the keeper's */
 };
 
 struct gfsi_kube_object {
@@ -48,8 +50,11 @@ int gfsi_kube_objects_build(const struct gfs_plan *plan, const json_t *dataset,
                             struct gfsi_kube_objects *out, struct gfs_err *err);
 void gfsi_kube_objects_fini(struct gfsi_kube_objects *objects);
 
-/* PV and PVC alone: they come when the data set is ready to be bound. */
-int gfsi_kube_volume_build(const struct gfs_plan *plan, struct gfsi_kube_objects *out,
+/* PV and PVC alone: they come when the data set is ready to be bound. The PV is for nodes where the
+ * cache may be and clients may run: spec.nodeAffinity of the data set, spec.fuse.nodeSelector.
+ * volume.c */
+int gfsi_kube_volume_build(const struct gfs_plan *plan, const json_t *dataset,
+                           const json_t *runtime, struct gfsi_kube_objects *out,
                            struct gfs_err *err);
 
 /* "default/hbase" -> what masters are called by pods of other namespaces:

@@ -10,155 +10,16 @@
 #include "platform/kubernetes/kube_priv.h"
 #include "platform/kubernetes/objects_priv.h"
 
-#define FINALIZER  "goosefs-runtime-controller-finalizer"
-#define SETUP_NS   (1 * GFS_NS_PER_S)  /* between rounds until all is ready */
-#define REST_NS    (15 * GFS_NS_PER_S) /* between looks at what is cached */
-#define ANNOTATION "goosefs.data.fluid.io/conf"
-
-struct round {
-    struct gfsi_kube *k;
-    const char *key;
-    char ns[GFS_KUBE_NAME_MAX + 1];
-    char name[GFS_KUBE_NAME_MAX + 1];
-    json_t *runtime, *dataset;
-    struct gfsi_kube_pair *pair;
-    struct gfs_err *err;
-};
-
-/* ---- pods ---- */
-
-struct count {
-    const struct round *round;
-    struct gfs_observation *seen;
-    const char *worker_conf; /* of the present template */
-    char stale[GFS_KUBE_NAME_MAX + 1];
-    size_t unready;
-};
-
-static const char *meta(const json_t *object, const char *map, const char *key)
-{
-    const char *text =
-        json_string_value(json_object_get(gfs_kube_at(object, "metadata", map, NULL), key));
-
-    return text != NULL ? text : "";
-}
-
-static bool pod_ready(const json_t *pod)
-{
-    json_t *item = NULL;
-    size_t i = 0;
-
-    json_array_foreach(gfs_kube_at(pod, "status", "conditions", NULL), i, item)
-    {
-        const char *type = json_string_value(json_object_get(item, "type"));
-        const char *status = json_string_value(json_object_get(item, "status"));
-
-        if (type != NULL && status != NULL && strcmp(type, "Ready") == 0) {
-            return strcmp(status, "True") == 0;
-        }
-    }
-
-    return false;
-}
-
-static int role_of(const char *label)
-{
-    for (int role = 0; role < GFS_ROLES; role++) {
-        if (strncmp(label, "goosefs-", 8) == 0 &&
-            strcmp(label + 8, gfs_role_name((enum gfs_role)role)) == 0) {
-            return role;
-        }
-    }
-
-    return -1;
-}
-
-static bool count_pod(void *arg, json_t *pod)
-{
-    struct count *c = arg;
-    int role = role_of(meta(pod, "labels", "role"));
-
-    if (role < 0 || strcmp(gfs_kube_namespace(pod), c->round->ns) != 0 ||
-        strcmp(meta(pod, "labels", "release"), c->round->name) != 0) {
-        return true;
-    }
-
-    bool ready = pod_ready(pod) && !gfsi_kube_deleting(pod);
-
-    c->seen->current[role]++;
-    c->seen->ready[role] += ready;
-    if (role == GFS_ROLE_WORKER) {
-        c->unready += !ready;
-        if (strcmp(meta(pod, "annotations", ANNOTATION), c->worker_conf) != 0) {
-            (void)snprintf(c->stale, sizeof(c->stale), "%s", gfs_kube_name(pod));
-        }
-    }
-
-    return true;
-}
-
-static size_t fuses_desired(struct round *r)
-{
-    char name[GFS_KUBE_NAME_MAX + 1];
-
-    (void)snprintf(name, sizeof(name), "%.200s-fuse", r->name);
-
-    json_t *set = gfsi_kube_get(r->k, GFSI_KUBE_DAEMONSETS, r->ns, name);
-    json_int_t n = json_integer_value(gfs_kube_at(set, "status", "desiredNumberScheduled", NULL));
-
-    json_decref(set);
-    return n > 0 ? (size_t)n : 1; /* nobody has counted the nodes yet */
-}
-
-/* A ReplicaSet leaves pods of a former template alone. They are replaced one at a time, each when
- * all others are ready. */
-static int replace_worker(struct round *r, const struct count *c)
-{
-    if (c->stale[0] == '\0' || c->unready > 0) {
-        return 0;
-    }
-
-    gfs_info("kubernetes", "replacing a worker of a former configuration", "pod=%s/%s", r->ns,
-             c->stale);
-    return gfsi_kube_delete(r->k, &gfs_kube_pods, r->ns, c->stale, r->err);
-}
-
-static int observe(struct round *r, struct gfs_observation *seen)
-{
-    struct count c = {.round = r, .seen = seen};
-    char *conf = gfsi_kube_properties(r->pair->plan, GFS_ROLE_WORKER);
-    char hash[17] = "";
-
-    if (conf == NULL) {
-        return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
-    }
-
-    gfsi_kube_hash(conf, hash);
-    free(conf);
-    c.worker_conf = hash;
-    seen->now_ms = gfs_clock_wall_ms();
-    gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], count_pod, &c);
-    r->pair->plan->desired[GFS_ROLE_FUSE] = fuses_desired(r);
-
-    json_t *pv = gfsi_kube_get(r->k, GFSI_KUBE_VOLUMES, "", r->pair->plan->volume.pv);
-    json_t *pvc = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
-
-    seen->volume_ready = pv != NULL && pvc != NULL;
-    json_decref(pv);
-    json_decref(pvc);
-    if (seen->current[GFS_ROLE_MASTER] > 0) {
-        gfsi_kube_masters_observe(r->k, r->pair, seen);
-    }
-
-    return replace_worker(r, &c);
-}
+#define FINALIZER "goosefs-runtime-controller-finalizer"
+#define SETUP_NS  (1 * GFS_NS_PER_S)  /* between rounds until all is ready */
+#define REST_NS   (15 * GFS_NS_PER_S) /* between looks at what is cached */
 
 /* ---- effects ---- */
 
-static int create_volume(struct round *r)
+static int create_volume(struct gfsi_kube_round *r)
 {
     struct gfsi_kube_objects objects;
-    int rc = gfsi_kube_volume_build(r->pair->plan, &objects, r->err);
+    int rc = gfsi_kube_volume_build(r->pair->plan, r->dataset, r->runtime, &objects, r->err);
 
     if (rc == 0) {
         rc = gfsi_kube_apply_all(r->k, r->pair, &objects, r->err);
@@ -168,7 +29,7 @@ static int create_volume(struct round *r)
     return rc;
 }
 
-static void mount_at_masters(struct round *r, size_t index)
+static void mount_at_masters(struct gfsi_kube_round *r, size_t index)
 {
     struct gfs_err err = GFS_ERR_INIT;
     int rc = gfsi_kube_masters_mount(r->pair, &r->pair->dataset->dataset->mounts[index], &err);
@@ -177,7 +38,7 @@ static void mount_at_masters(struct round *r, size_t index)
 }
 
 /* Returns when to come back, ns; negative errors. */
-static int64_t carry_out(struct round *r, const struct gfs_effects *effects)
+static int64_t carry_out(struct gfsi_kube_round *r, const struct gfs_effects *effects)
 {
     int64_t next = 0;
     int rc = 0;
@@ -223,7 +84,7 @@ static bool owned_by(const json_t *runtime, const char *uid)
 }
 
 /* So that a data set that is deleted takes its runtime with it. */
-static int own_runtime(struct round *r)
+static int own_runtime(struct gfsi_kube_round *r)
 {
     if (owned_by(r->runtime, gfs_kube_uid(r->dataset))) {
         return 0;
@@ -240,18 +101,32 @@ static int own_runtime(struct round *r)
     return rc;
 }
 
-static int apply_objects(struct round *r)
+static void note_revision(struct gfsi_kube_round *r, const struct gfsi_kube_objects *objects)
+{
+    for (size_t i = 0; i < objects->n; i++) {
+        const json_t *pods = gfs_kube_at(objects->items[i].json, "spec", "template", NULL);
+
+        if (objects->items[i].resource == &gfs_kube_replicasets) {
+            (void)snprintf(r->workers, sizeof(r->workers), "%s",
+                           gfsi_kube_meta(pods, "annotations", GFSI_KUBE_REVISION));
+        }
+    }
+}
+
+static int apply_objects(struct gfsi_kube_round *r)
 {
     const struct gfsi_kube_place place = {
         .image = r->k->opts.image,
         .mount_root = r->k->opts.mount_root,
         .journal_root = "/var/lib/goosefs",
+        .launch_pod = r->k->opts.launch_pod,
     };
     struct gfsi_kube_objects objects;
     int rc =
         gfsi_kube_objects_build(r->pair->plan, r->dataset, r->runtime, &place, &objects, r->err);
 
     if (rc == 0) {
+        note_revision(r, &objects);
         rc = gfsi_kube_apply_all(r->k, r->pair, &objects, r->err);
         gfsi_kube_objects_fini(&objects);
     }
@@ -259,7 +134,7 @@ static int apply_objects(struct round *r)
     return rc;
 }
 
-static int write_statuses(struct round *r)
+static int write_statuses(struct gfsi_kube_round *r)
 {
     int rc = gfsi_kube_status_write(r->k, &gfs_kube_datasets, r->dataset,
                                     gfsi_kube_dataset_status(r->pair, r->dataset), r->err);
@@ -280,14 +155,14 @@ static bool all_ready(const struct gfsi_kube_pair *pair)
     return pair->ds.phase == GFS_DATASET_BOUND && pair->ds.sized;
 }
 
-static int64_t work(struct round *r)
+static int64_t work(struct gfsi_kube_round *r)
 {
     struct gfs_observation seen = {0};
     struct gfs_effects *effects gfs_auto_free = calloc(1, sizeof(*effects));
     int rc = effects != NULL ? apply_objects(r) : GFS_ENOMEM;
 
     if (rc == 0) {
-        rc = observe(r, &seen);
+        rc = gfsi_kube_observe(r, &seen);
     }
     if (rc < 0) {
         return rc;
@@ -306,7 +181,7 @@ static int64_t work(struct round *r)
 }
 
 /* A new pair in this process: what a former one did is in the objects. */
-static int adopt(struct round *r)
+static int adopt(struct gfsi_kube_round *r)
 {
     r->pair = gfsi_kube_pair_get(r->k, r->key, gfs_kube_uid(r->runtime));
     if (r->pair == NULL) {
@@ -321,7 +196,7 @@ static int adopt(struct round *r)
 
 /* The journals are bound to the list of masters: another number needs a membership change, which
  * the masters do not offer yet. What runs goes on. */
-static bool masters_changed(struct round *r)
+static bool masters_changed(struct gfsi_kube_round *r)
 {
     size_t before = r->pair->rs.roles[GFS_ROLE_MASTER].desired;
     size_t wanted = r->pair->plan->desired[GFS_ROLE_MASTER];
@@ -340,7 +215,7 @@ static bool masters_changed(struct round *r)
     return true;
 }
 
-static int64_t live(struct round *r)
+static int64_t live(struct gfsi_kube_round *r)
 {
     int rc =
         gfsi_kube_finalizer(r->k, &gfs_kube_goosefsruntimes, r->runtime, FINALIZER, true, r->err);
@@ -379,7 +254,7 @@ static int64_t live(struct round *r)
 }
 
 /* The claim first: while a pod uses it, it stays, and all else with it. */
-static int64_t tear_down(struct round *r)
+static int64_t tear_down(struct gfsi_kube_round *r)
 {
     char pv[2 * GFS_KUBE_NAME_MAX + 2];
     json_t *claim = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
@@ -420,7 +295,7 @@ static int64_t tear_down(struct round *r)
 
 int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct gfs_err *err)
 {
-    struct round r = {.k = k, .key = key, .err = err};
+    struct gfsi_kube_round r = {.k = k, .key = key, .err = err};
     const char *slash = strchr(key, '/');
 
     if (slash == NULL) {

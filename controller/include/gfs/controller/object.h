@@ -45,6 +45,9 @@ struct gfs_kvs {
 /* NULL when absent. */
 const char *gfs_kvs_get(const struct gfs_kvs *kvs, const char *key);
 
+/* Where a cluster's pods have Secrets as files: GFS_SECRETS_DIR/SECRET/KEY. */
+#define GFS_SECRETS_DIR "/etc/fluid/secrets"
+
 /* spec.mounts[]; reference: fluid.md §3.1 */
 struct gfs_dataset_mount {
     const char *mount_point; /* "https://host/path/" */
@@ -53,6 +56,8 @@ struct gfs_dataset_mount {
     bool read_only;
     bool shared;
     struct gfs_kvs options; /* sharedOptions first; never printed */
+    /* encryptOptions, sharedEncryptOptions first: option to "SECRET/KEY". They win over options. */
+    struct gfs_kvs secrets;
 };
 
 struct gfs_dataset {

@@ -50,7 +50,7 @@ struct Objects {
                             json_string("11111111-2222-3333-4444-555555555555"));
         Plan plan(dataset, runtime, machine.facts);
         const gfsi_kube_place place = {"goosefs.local/goosefs:1", "/runtime-mnt",
-                                       "/var/lib/goosefs"};
+                                       "/var/lib/goosefs", false};
 
         EXPECT_EQ(plan.rc, 0) << plan.err.text;
         rc = gfsi_kube_objects_build(plan.ptr, dataset_json.ptr, runtime_json.ptr, &place, &objects,
@@ -119,7 +119,7 @@ TEST(KubernetesObjects, EveryObjectBelongsToTheRuntimeAndSaysSo)
 {
     Objects objects(sample("runtime.yaml"));
 
-    ASSERT_EQ(objects.objects.n, 9u);
+    ASSERT_EQ(objects.objects.n, 10u);
     for (size_t i = 0; i < objects.objects.n; i++) {
         const json_t *json = objects.objects.items[i].json;
         const json_t *owner =
