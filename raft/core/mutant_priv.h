@@ -41,7 +41,8 @@
     X(OLD_LEADER_ACCEPTED, "appends of an earlier term are accepted")                              \
     X(NO_STEP_DOWN, "a leader without a majority stays leader")                                    \
     X(SAME_TIMEOUT, "election timeouts are not random")                                            \
-    X(STUCK_PROBE, "a lost probe is never repeated")
+    X(STUCK_PROBE, "a lost probe is never repeated")                                               \
+    X(TRANSFER_IN_DOUBT, "leadership is handed over before all accepted is committed")
 
 enum raft_mutant {
     RAFT_MUTANT_NONE = 0,

@@ -209,6 +209,7 @@ static void committed(struct raft *r, raft_index index)
     }
 
     raft_change_committed(r);
+    raft_transfer_progress(r);
 }
 
 void raft_leader_commit(struct raft *r)

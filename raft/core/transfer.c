@@ -1,6 +1,10 @@
 /*
  * Leadership transfer: thesis 3.10. The leader takes no proposals until the target holds the whole
  * log and has been told to campaign, and goes on leading if that does not end its term within E.
+ *
+ * Beyond the thesis: it is told only when the whole log is committed too. Otherwise the leader
+ * would lose its office with accepted proposals whose fate it does not know, and their clients with
+ * it, although nothing had failed.
  */
 #include "core_priv.h"
 
@@ -60,6 +64,10 @@ void raft_transfer_progress(struct raft *r)
     p = raft_peer_find(r, r->transfer_to);
     if (!p || !raft_config_is_voter(raft_config_current(r), p->id)) {
         r->transfer_to = 0;
+        return;
+    }
+
+    if (r->commit != raft_last_index(r) && !RAFT_MUTANT(r, TRANSFER_IN_DOUBT)) {
         return;
     }
 

@@ -1,14 +1,37 @@
 /* Client operations: from the public call into the inbox, and their end. */
 #include "node/node_priv.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_ADMINS 64u
 
 /* ---- proposals
  * ---------------------------------------------------------------------------------*/
+
+/* Inbox locked. */
+static void signal_drained(struct rafti_inbox *inbox)
+{
+    if (inbox->pending_proposals == 0 && inbox->pending_reads == 0) {
+        pthread_cond_signal(&inbox->drained);
+    }
+}
+
+void rafti_clients_drain(struct raft_node *node, uint64_t until_ns)
+{
+    struct rafti_inbox *inbox = &node->inbox;
+    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
+                             .tv_nsec = (long)(until_ns % 1000000000u)};
+
+    pthread_mutex_lock(&inbox->lock);
+    while ((inbox->pending_proposals > 0 || inbox->pending_reads > 0) && !rafti_is_dead(node) &&
+           pthread_cond_timedwait(&inbox->drained, &inbox->lock, &until) != ETIMEDOUT) {
+    }
+    pthread_mutex_unlock(&inbox->lock);
+}
 
 void rafti_proposal_end(struct raft_node *node, struct rafti_proposal *p, int status,
                         int64_t result)
@@ -16,6 +39,7 @@ void rafti_proposal_end(struct raft_node *node, struct rafti_proposal *p, int st
     pthread_mutex_lock(&node->inbox.lock);
     node->inbox.pending_proposals--;
     node->inbox.pending_bytes -= p->payload->size;
+    signal_drained(&node->inbox);
     pthread_mutex_unlock(&node->inbox.lock);
     p->cb(p->arg, status, status == RAFT_NODE_OK ? p->index : 0, result);
     rafti_payload_unref(p->payload);
@@ -47,7 +71,8 @@ void raft_node_propose(struct raft_node *node, const void *data, size_t len,
 
     if (len > node->opts.max_entry_bytes) {
         status = RAFT_NODE_TOO_BIG;
-    } else if (atomic_load(&node->started) && atomic_load(&node->role) != RAFT_LEADER) {
+    } else if (atomic_load(&node->started) && atomic_load(&node->role) != RAFT_LEADER &&
+               !atomic_load(&node->handing_over)) {
         status = RAFT_NODE_NOT_LEADER;
     }
     if (status == RAFT_NODE_OK) {
@@ -84,6 +109,7 @@ void rafti_read_end(struct raft_node *node, struct rafti_read *read, int status)
 {
     pthread_mutex_lock(&node->inbox.lock);
     node->inbox.pending_reads--;
+    signal_drained(&node->inbox);
     pthread_mutex_unlock(&node->inbox.lock);
     read->cb(read->arg, status, status == RAFT_NODE_OK ? read->index : 0);
     free(read);

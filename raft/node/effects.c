@@ -122,6 +122,8 @@ static void do_read(struct raft_node *node, const struct raft_read_result *resul
         read->index = result->index;
         if (result->result == RAFT_OK) {
             rafti_applier_add_read(node, read);
+        } else if (node->transfer != NULL) { /* asked again after it */
+            RAFTI_LIST_PUSH(&node->unread, read);
         } else {
             rafti_read_end(node, read, status_of_read(result->result));
         }

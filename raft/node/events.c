@@ -79,6 +79,17 @@ static int propose_some(struct raft_node *node, size_t max, size_t *out_n)
     return 0;
 }
 
+/*
+ * While leadership moves, nobody could take a proposal or a read, and the caller would not know
+ * whom to ask next. Both wait here, no longer than the transfer: after it this node knows the
+ * leader again (or is it still).
+ */
+static bool waits_for_transfer(const struct raft_node *node, int err)
+{
+    return node->transfer != NULL &&
+           (err == RAFT_ERR_TRANSFER || err == RAFT_ERR_NOT_LEADER || err == RAFT_ERR_NO_LEADER);
+}
+
 void rafti_event_proposals(struct raft_node *node)
 {
     size_t max = RAFTI_PROPOSE_BATCH;
@@ -92,8 +103,10 @@ void rafti_event_proposals(struct raft_node *node)
 
         if (err == RAFT_ERR_BUSY && n > 1) {
             max = n / 2; /* all or none are taken: see whether fewer fit under the cap */
+        } else if (waits_for_transfer(node, err)) {
+            return;
         } else if (err != 0) {
-            end_unsent(node, err == RAFT_ERR_TRANSFER ? RAFT_NODE_BUSY : rafti_status_of_core(err));
+            end_unsent(node, rafti_status_of_core(err));
         }
     }
 }
@@ -130,6 +143,9 @@ void rafti_event_reads(struct raft_node *node, rafti_reads *reads)
         reads = &batch->reads;
     }
     int status = err == RAFT_ERR_NO_LEADER ? RAFT_NODE_NOT_LEADER : rafti_status_of_core(err);
+    if (waits_for_transfer(node, err)) {
+        RAFTI_LIST_TAKE(reads, &node->unread);
+    }
     while (reads->head != NULL) {
         struct rafti_read *read = reads->head;
         RAFTI_LIST_POP(reads);
@@ -158,6 +174,7 @@ static void start_transfer(struct raft_node *node, struct rafti_admin *admin)
     admin->deadline_ns =
         rafti_now_ns() + (admin->limit_ns != 0 ? admin->limit_ns : 4 * node->core_opts.election_ns);
     node->transfer = admin;
+    atomic_store(&node->handing_over, true);
 }
 
 /* The core gives a transfer up by itself; its end shows in the role. */
@@ -178,6 +195,7 @@ void rafti_event_check_transfer(struct raft_node *node, uint64_t now)
         return;
     }
     node->transfer = NULL;
+    atomic_store(&node->handing_over, false);
     rafti_admin_end(node, admin, status);
 }
 

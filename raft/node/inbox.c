@@ -7,6 +7,7 @@ void rafti_inbox_init(struct rafti_inbox *inbox)
 {
     pthread_mutex_init(&inbox->lock, NULL);
     rafti_cond_init(&inbox->filled);
+    rafti_cond_init(&inbox->drained);
     RAFTI_LIST_INIT(&inbox->notes);
     RAFTI_LIST_INIT(&inbox->proposals);
     RAFTI_LIST_INIT(&inbox->reads);
@@ -21,6 +22,7 @@ void rafti_inbox_fini(struct rafti_inbox *inbox)
         free(note);
     }
     pthread_cond_destroy(&inbox->filled);
+    pthread_cond_destroy(&inbox->drained);
     pthread_mutex_destroy(&inbox->lock);
 }
 

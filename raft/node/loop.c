@@ -13,19 +13,16 @@ struct turn {
     bool stop;
 };
 
-#define TAKE(from, to)                                                                             \
-    do {                                                                                           \
-        if ((from)->head != NULL) {                                                                \
-            *(to)->tail = (from)->head;                                                            \
-            (to)->tail = (from)->tail;                                                             \
-            RAFTI_LIST_INIT(from);                                                                 \
-        }                                                                                          \
-    } while (0)
-
 static bool is_empty(const struct rafti_inbox *inbox)
 {
     return inbox->notes.head == NULL && inbox->proposals.head == NULL &&
            inbox->reads.head == NULL && inbox->admins.head == NULL;
+}
+
+/* What waited for the end of a transfer, and may now go to the core. */
+static bool has_held(const struct raft_node *node)
+{
+    return node->transfer == NULL && (node->unsent.head != NULL || node->unread.head != NULL);
 }
 
 static uint64_t next_deadline(const struct raft_node *node)
@@ -42,22 +39,26 @@ static void collect(struct raft_node *node, struct turn *turn)
     uint64_t deadline = next_deadline(node);
     struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000u),
                              .tv_nsec = (long)(deadline % 1000000000u)};
+    bool held = !rafti_is_dead(node) && has_held(node);
 
     RAFTI_LIST_INIT(&turn->notes);
     RAFTI_LIST_INIT(&turn->reads);
     RAFTI_LIST_INIT(&turn->admins);
+    if (held) {
+        RAFTI_LIST_TAKE(&node->unread, &turn->reads);
+    }
     pthread_mutex_lock(&inbox->lock);
-    while (!inbox->stop && is_empty(inbox)) {
+    while (!inbox->stop && is_empty(inbox) && !held) {
         if (rafti_is_dead(node)) {
             pthread_cond_wait(&inbox->filled, &inbox->lock);
         } else if (pthread_cond_timedwait(&inbox->filled, &inbox->lock, &until) == ETIMEDOUT) {
             break;
         }
     }
-    TAKE(&inbox->notes, &turn->notes);
-    TAKE(&inbox->proposals, &node->unsent);
-    TAKE(&inbox->reads, &turn->reads);
-    TAKE(&inbox->admins, &turn->admins);
+    RAFTI_LIST_TAKE(&inbox->notes, &turn->notes);
+    RAFTI_LIST_TAKE(&inbox->proposals, &node->unsent);
+    RAFTI_LIST_TAKE(&inbox->reads, &turn->reads);
+    RAFTI_LIST_TAKE(&inbox->admins, &turn->admins);
     inbox->frame_bytes = 0;
     turn->stop = inbox->stop;
     pthread_mutex_unlock(&inbox->lock);
@@ -161,6 +162,12 @@ static void finish(struct raft_node *node)
         RAFTI_LIST_POP(&node->unsent);
         rafti_proposal_end(node, p, RAFT_NODE_STOPPED, 0);
     }
+    while (node->unread.head != NULL) {
+        struct rafti_read *read = node->unread.head;
+
+        RAFTI_LIST_POP(&node->unread);
+        rafti_read_end(node, read, RAFT_NODE_STOPPED);
+    }
     while (node->reading.head != NULL) {
         struct rafti_read_batch *batch = node->reading.head;
         struct turn turn = {.stop = true};
@@ -169,7 +176,7 @@ static void finish(struct raft_node *node)
         RAFTI_LIST_INIT(&turn.notes);
         RAFTI_LIST_INIT(&turn.reads);
         RAFTI_LIST_INIT(&turn.admins);
-        TAKE(&batch->reads, &turn.reads);
+        RAFTI_LIST_TAKE(&batch->reads, &turn.reads);
         discard(node, &turn);
         free(batch);
     }

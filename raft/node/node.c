@@ -211,6 +211,7 @@ static void init_parts(struct raft_node *node)
     pthread_mutex_init(&node->snapper.lock, NULL);
     rafti_cond_init(&node->snapper.changed);
     RAFTI_LIST_INIT(&node->unsent);
+    RAFTI_LIST_INIT(&node->unread);
     RAFTI_LIST_INIT(&node->snapshots);
     RAFTI_LIST_INIT(&node->changes);
     RAFTI_LIST_INIT(&node->reading);
@@ -277,34 +278,28 @@ struct handover {
     pthread_mutex_t lock;
     pthread_cond_t done;
     bool ended;
+    int status;
 };
 
 static void on_handed_over(void *arg, int status)
 {
     struct handover *handover = arg;
 
-    (void)status;
     pthread_mutex_lock(&handover->lock);
     handover->ended = true;
+    handover->status = status;
     pthread_cond_signal(&handover->done);
     pthread_mutex_unlock(&handover->lock);
 }
 
-/*
- * Hands leadership over and lets what is committed be answered. The transfer ends by itself after
- * @timeout_ms, so waiting for its callback is bounded.
- */
-static void hand_over(struct raft_node *node, uint32_t timeout_ms)
+/* One transfer. It ends by itself after @limit_ns, so waiting for its callback is bounded. */
+static int transfer_once(struct raft_node *node, uint64_t limit_ns)
 {
     struct handover handover = {.ended = false};
-    uint64_t until_ns = rafti_now_ns() + timeout_ms * MS;
-    struct timespec until = {.tv_sec = (time_t)(until_ns / 1000000000u),
-                             .tv_nsec = (long)(until_ns % 1000000000u)};
-    struct rafti_applier *applier = &node->applier;
 
     pthread_mutex_init(&handover.lock, NULL);
     rafti_cond_init(&handover.done);
-    rafti_transfer_within(node, timeout_ms * MS, on_handed_over, &handover);
+    rafti_transfer_within(node, limit_ns, on_handed_over, &handover);
     pthread_mutex_lock(&handover.lock);
     while (!handover.ended) {
         pthread_cond_wait(&handover.done, &handover.lock);
@@ -312,12 +307,30 @@ static void hand_over(struct raft_node *node, uint32_t timeout_ms)
     pthread_mutex_unlock(&handover.lock);
     pthread_cond_destroy(&handover.done);
     pthread_mutex_destroy(&handover.lock);
+    return handover.status;
+}
 
-    pthread_mutex_lock(&applier->lock);
-    while (!rafti_is_dead(node) && applier->applied < applier->target &&
-           pthread_cond_timedwait(&applier->progress, &applier->lock, &until) != ETIMEDOUT) {
+int raft_node_hand_over(struct raft_node *node, uint32_t timeout_ms)
+{
+    uint64_t until = rafti_now_ns() + timeout_ms * MS;
+    int status = RAFT_NODE_TIMEOUT;
+
+    if (!atomic_load(&node->started) || node->stopped) {
+        return RAFT_NODE_STOPPED;
     }
-    pthread_mutex_unlock(&applier->lock);
+    /* The core gives one attempt an election timeout; on a slow disk that may not be enough. */
+    while (status == RAFT_NODE_TIMEOUT) {
+        uint64_t now = rafti_now_ns();
+
+        if (rafti_is_dead(node) || atomic_load(&node->role) != RAFT_LEADER) {
+            return RAFT_NODE_OK;
+        }
+        if (now >= until) {
+            return RAFT_NODE_TIMEOUT;
+        }
+        status = transfer_once(node, until - now);
+    }
+    return status == RAFT_NODE_NOT_LEADER ? RAFT_NODE_OK : status;
 }
 
 static void signal_stop(pthread_mutex_t *lock, pthread_cond_t *cond, bool *stop)
@@ -361,9 +374,12 @@ void raft_node_stop(struct raft_node *node, uint32_t timeout_ms)
     if (node->stopped) {
         return;
     }
-    if (timeout_ms > 0 && atomic_load(&node->started) && !rafti_is_dead(node) &&
-        atomic_load(&node->role) == RAFT_LEADER) {
-        hand_over(node, timeout_ms);
+    if (timeout_ms > 0 && atomic_load(&node->started)) {
+        uint64_t until = rafti_now_ns() + timeout_ms * MS;
+
+        (void)raft_node_hand_over(node, timeout_ms);
+        uint64_t soon = rafti_now_ns() + node->core_opts.election_ns;
+        rafti_clients_drain(node, soon < until ? soon : until);
     }
     node->stopped = true;
     signal_stop(&node->inbox.lock, &node->inbox.filled, &node->inbox.stop);
@@ -378,7 +394,6 @@ void raft_node_stop(struct raft_node *node, uint32_t timeout_ms)
     end_pending(node);
     atomic_store(&node->role, RAFT_STOPPED);
     atomic_store(&node->ready, false);
-    atomic_store(&node->leader, 0);
 }
 
 static void fini_parts(struct raft_node *node)

@@ -87,6 +87,16 @@ struct rafti_admin {
         }                                                                                          \
     } while (0)
 
+/* Appends all of one list to another. */
+#define RAFTI_LIST_TAKE(from, to)                                                                  \
+    do {                                                                                           \
+        if ((from)->head != NULL) {                                                                \
+            *(to)->tail = (from)->head;                                                            \
+            (to)->tail = (from)->tail;                                                             \
+            RAFTI_LIST_INIT(from);                                                                 \
+        }                                                                                          \
+    } while (0)
+
 typedef RAFTI_LIST(struct rafti_proposal) rafti_proposals;
 typedef RAFTI_LIST(struct rafti_read) rafti_reads;
 typedef RAFTI_LIST(struct rafti_admin) rafti_admins;
@@ -137,6 +147,7 @@ struct rafti_inbox {
     size_t pending_bytes;
     size_t pending_reads;
     size_t pending_admins;
+    pthread_cond_t drained; /* nothing is pending; CLOCK_MONOTONIC */
 };
 
 /* ---- writer -----------------------------------------------------------------------------------
@@ -275,8 +286,9 @@ struct raft_node {
     bool stopped; /* only the caller of start, stop and free */
 
     atomic_int fatal;
-    atomic_int role;   /* enum raft_role */
-    atomic_bool ready; /* leader with an own entry committed */
+    atomic_int role;          /* enum raft_role */
+    atomic_bool ready;        /* leader with an own entry committed */
+    atomic_bool handing_over; /* a transfer is in progress: proposals wait for its end */
     atomic_uint_fast64_t leader;
     atomic_uint_fast64_t frames_dropped;
 
@@ -295,6 +307,7 @@ struct raft_node {
     struct raft_entry *room; /* RAFT_MAX_MESSAGE_ENTRIES, for decoding */
     struct rafti_outbox outboxes[RAFT_MAX_SERVERS];
     rafti_proposals unsent;       /* taken from the inbox, not yet by the core */
+    rafti_reads unread;           /* the same; both wait for the end of a transfer */
     struct rafti_admin *transfer; /* the one in progress */
     rafti_admins snapshots;       /* waiting for a snapshot */
     rafti_admins changes;         /* in the core; their address is the context */
@@ -336,6 +349,8 @@ void rafti_read_end(struct raft_node *node, struct rafti_read *read, int status)
 void rafti_transfer_within(struct raft_node *node, uint64_t limit_ns, raft_node_done_cb cb,
                            void *arg);
 void rafti_admin_end(struct raft_node *node, struct rafti_admin *admin, int status);
+/* Waits until every proposal and read has been answered, or until @until_ns. */
+void rafti_clients_drain(struct raft_node *node, uint64_t until_ns);
 
 /* loop.c: the raft thread */
 void *rafti_loop_main(void *arg);

@@ -273,6 +273,33 @@ TEST_F(Membership, S53_ATransferWaitsForItsTargetOrIsGivenUp)
     finish();
 }
 
+// The target may hold what no majority has on disk yet: who proposed it would get no answer.
+TEST_F(Membership, S53_ATransferWaitsUntilAllThatWasAcceptedIsCommitted)
+{
+    World &w = start();
+    elect(1);
+    settle();
+    w.isolate(3);
+    w.disk_freeze(1, true);
+    raft_index last = propose(1, 5);
+    ASSERT_TRUE(w.run_until([&] { return status(1).peers[0].match == last; }, kSec));
+    ASSERT_LT(status(1).commit_index, last);
+    int orders = 0;
+    w.filter = [&](const Message &m) {
+        orders += m.m.type == RAFT_MSG_TIMEOUT_NOW;
+        return true;
+    };
+    ASSERT_EQ(w.transfer(1, 2), 0);
+    w.run_for(20 * kMs);
+    EXPECT_EQ(orders, 0);
+    w.disk_freeze(1, false);
+    ASSERT_TRUE(w.run_until([&] { return w.node(1).out.role != RAFT_LEADER; }, kSec));
+    EXPECT_EQ(orders, 1);
+    EXPECT_EQ(w.node(1).out.commit_index, last) << "all callers of the old leader have an answer";
+    finish();
+    EXPECT_EQ(w.leader(), 2u);
+}
+
 TEST_F(Membership, S54_TransfersSurviveCrashLossAndDelay)
 {
     World &w = start();

@@ -164,6 +164,15 @@ void World::check_message(const Node &n, const raft_message &m)
     if (m.type == RAFT_MSG_VOTE_REPLY && !m.u.vote_reply.pre && m.u.vote_reply.granted) {
         oracle.votes[{m.u.vote_reply.campaign_term, m.to}].insert(n.id);
     }
+    // A leader that has removed itself has to go; one that hands over leaves nothing in doubt.
+    if (m.type == RAFT_MSG_TIMEOUT_NOW &&
+        raft_config_is_voter(raft_config_in_force(n.core), n.id)) {
+        raft_status st;
+        raft_get_status(n.core, &st);
+        if (st.commit_index != st.last_index) {
+            fail("n" + std::to_string(n.id) + " hands over with accepted proposals in doubt");
+        }
+    }
     if (m.type == RAFT_MSG_APPEND_REPLY && m.u.append_reply.match > 0) {
         raft_index match = m.u.append_reply.match;
         raft_term term = match + 1 < n.log_first ? oracle.log[match].term : n.term_at(match);

@@ -209,9 +209,18 @@ int raft_node_open(const struct raft_node_opts *opts, struct raft_node **out);
 int raft_node_start(struct raft_node *node);
 
 /*
- * If leader, hands leadership to the best follower first; then stops within about @timeout_ms
- * (0 = at once, no hand-over), plus one running flush or apply call. Pending callbacks are called
- * with STOPPED or UNKNOWN before it returns. Does not free. Idempotent. Not from a callback.
+ * If leader, hands leadership to the best follower and waits for it, @timeout_ms at most; then goes
+ * on as a follower. OK (also when it was not the leader), or leadership stays: TIMEOUT, NOT_FOUND
+ * (nobody to hand it to), PENDING (a transfer is in progress). Callers of propose and read notice
+ * no more than a pause: see there. Not from a callback.
+ */
+int raft_node_hand_over(struct raft_node *node, uint32_t timeout_ms);
+
+/*
+ * If leader, hands over first; then waits an election timeout at most for what is pending, and
+ * stops within about @timeout_ms (0 = at once, no hand-over), plus one running flush or apply call.
+ * Pending callbacks are called with STOPPED or UNKNOWN before it returns. Does not free.
+ * Idempotent. Not from a callback.
  */
 void raft_node_stop(struct raft_node *node, uint32_t timeout_ms);
 
@@ -229,7 +238,8 @@ typedef void (*raft_node_propose_cb)(void *arg, int status, uint64_t index, int6
 
 /*
  * Appends @data (copied) to the replicated log. @cb is called exactly once, possibly before this
- * returns, so do not hold a lock it takes. Only the leader accepts.
+ * returns, so do not hold a lock it takes. Only the leader accepts. While it hands over, proposals
+ * wait for the end of that: then NOT_LEADER, and raft_node_leader() says who is.
  */
 void raft_node_propose(struct raft_node *node, const void *data, size_t len,
                        raft_node_propose_cb cb, void *arg);
@@ -240,7 +250,8 @@ typedef void (*raft_node_read_cb)(void *arg, int status, uint64_t read_index);
 /*
  * Linearizable read barrier (ReadIndex, thesis 6.4), on leader and followers alike: after OK the
  * local state reflects every write acknowledged before this call. No disk write. @cb exactly once,
- * maybe before this returns. NOT_LEADER when no leader is known, UNKNOWN when the leader was lost.
+ * maybe before this returns. NOT_LEADER when no leader is known, UNKNOWN when the leader was lost;
+ * a node that hands over asks its successor.
  */
 void raft_node_read(struct raft_node *node, raft_node_read_cb cb, void *arg);
 

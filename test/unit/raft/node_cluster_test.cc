@@ -1,5 +1,8 @@
 #include "node_cluster.h"
 
+#include <atomic>
+#include <thread>
+
 namespace raft_test
 {
 namespace
@@ -226,6 +229,71 @@ TEST(RaftNode, TransferMovesLeadership)
     }));
     EXPECT_TRUE(c.WaitFor([&] { return raft_node_leader(c.Node(old)) == target; }));
     EXPECT_EQ(RAFT_NODE_OK, c.Propose("y").status);
+}
+
+// Who calls while leadership moves gets an answer or the new leader's name; nothing is left open.
+TEST(RaftNode, TransfersUnderLoadFailNoCall)
+{
+    Cluster c(3);
+    c.StartAll();
+    uint64_t leader = c.Leader();
+    ASSERT_EQ(0, c.Propose("first").status);
+    raft_node_info before;
+    raft_node_status(c.Node(leader), &before);
+
+    std::atomic<bool> done{false};
+    std::atomic<int> unknown{0};
+    std::atomic<int> refused_without_leader{0};
+    std::atomic<int> reads_failed{0};
+    std::atomic<int> written{1};
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; i++) {
+        clients.emplace_back([&, i] {
+            uint64_t at = leader;
+            for (int seq = 0; !done.load(); seq++) {
+                std::string value = std::to_string(i) + "/" + std::to_string(seq);
+                Result result = c.ProposeAt(at, value);
+                while (result.status == RAFT_NODE_NOT_LEADER) {
+                    uint64_t next = raft_node_leader(c.Node(at));
+                    refused_without_leader += next == 0;
+                    at = next != 0 ? next : c.Leader();
+                    result = c.ProposeAt(at, value);
+                }
+                written += result.status == RAFT_NODE_OK;
+                unknown += result.status != RAFT_NODE_OK;
+            }
+        });
+    }
+    for (uint64_t id = 1; id <= 3; id++) {
+        clients.emplace_back([&, id] {
+            while (!done.load()) {
+                /* The third node may know of no leader between its vote and the first heartbeat. */
+                int status = c.ReadAt(id).status;
+                reads_failed += status != RAFT_NODE_OK && status != RAFT_NODE_NOT_LEADER;
+            }
+        });
+    }
+
+    uint64_t moved = 0;
+    for (int i = 0; i < 6; i++) {
+        uint64_t from = c.Leader();
+        moved += raft_node_hand_over(c.Node(from), 20000) == RAFT_NODE_OK;
+        bool unknown_too = false;
+        EXPECT_EQ(0, c.Propose("after", &unknown_too).status);
+        written++;
+    }
+    done = true;
+    for (auto &t : clients) {
+        t.join();
+    }
+    raft_node_info after;
+    raft_node_status(c.Node(c.Leader()), &after);
+    if (after.term == before.term + moved) { /* no other election, for want of CPU */
+        EXPECT_EQ(0, unknown.load());
+        EXPECT_EQ(0, refused_without_leader.load());
+        EXPECT_EQ(0, reads_failed.load());
+    }
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, static_cast<size_t>(written.load())));
 }
 
 TEST(RaftNode, StoppingTheLeaderHandsOver)
