@@ -303,6 +303,24 @@ int gfsi_journal_start(struct gfs_master *m, struct gfs_err *err)
     return gfsi_transport_start(m->transport, err);
 }
 
+void gfsi_journal_hand_over(struct gfs_master *m, uint32_t timeout_ms)
+{
+    int64_t begin = gfs_clock_mono();
+    int rc;
+
+    if (m->node == NULL || timeout_ms == 0 || !raft_node_is_leader(m->node)) {
+        return;
+    }
+
+    rc = raft_node_hand_over(m->node, timeout_ms);
+    if (rc == RAFT_NODE_OK) {
+        gfs_info(GFSI_LOG, "leadership handed over", "to=%s ms=%.1f", gfsi_leader_address(m),
+                 (double)(gfs_clock_mono() - begin) / (double)GFS_NS_PER_MS);
+    } else if (m->members.n > 1) {
+        gfs_warn(GFSI_LOG, "leadership not handed over", "why=%s", raft_node_strerror(rc));
+    }
+}
+
 void gfsi_journal_stop(struct gfs_master *m, uint32_t timeout_ms)
 {
     if (m->node != NULL) {

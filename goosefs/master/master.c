@@ -245,8 +245,16 @@ int gfs_master_start(struct gfs_master *m, struct gfs_err *err)
 
 /* ---- stop ----------------------------------------------------------------------------------- */
 
-/* Raft first: leadership moves on while this master still answers who leads. Then origins, so that
- * nobody waits for one; then the calls that are left; then what they used. */
+static uint32_t time_left(int64_t deadline)
+{
+    int64_t now = gfs_clock_mono();
+
+    return deadline <= now ? 0 : (uint32_t)((deadline - now) / GFS_NS_PER_MS);
+}
+
+/* Leadership first, while this master serves on; from then on it answers with its successor's name.
+ * Then Raft; then origins, so that nobody waits for one; then the calls that are left; then what
+ * they used. */
 void gfs_master_stop(struct gfs_master *m, uint32_t timeout_ms)
 {
     int64_t deadline = gfs_clock_mono() + timeout_ms * GFS_NS_PER_MS;
@@ -262,8 +270,9 @@ void gfs_master_stop(struct gfs_master *m, uint32_t timeout_ms)
     (void)pthread_cond_broadcast(&m->changed);
     (void)pthread_mutex_unlock(&m->mutex);
 
+    gfsi_journal_hand_over(m, timeout_ms);
     atomic_store(&m->stopping, true);
-    gfsi_journal_stop(m, timeout_ms);
+    gfsi_journal_stop(m, time_left(deadline));
     if (m->origins != NULL) {
         gfsi_origins_cancel(m->origins);
     }

@@ -84,6 +84,8 @@ struct gfs_master {
 
 /* Opens metastore and journal, binds the journal port, starts voting. */
 int gfsi_journal_start(struct gfs_master *m, struct gfs_err *err);
+/* If leader, makes another one the leader within the timeout; nobody's call fails for it. */
+void gfsi_journal_hand_over(struct gfs_master *m, uint32_t timeout_ms);
 /* Ends Raft (handing over within the timeout); proposals and reads in flight have been answered. */
 void gfsi_journal_stop(struct gfs_master *m, uint32_t timeout_ms);
 void gfsi_journal_close(struct gfs_master *m, bool clean);

@@ -148,8 +148,8 @@ void gfsi_request_start(struct gfs_master *m, struct gfs_rpc_call *call,
 {
     struct gfsi_request *r;
 
-    if (atomic_load(&m->stopping)) {
-        gfs_rpc_fail(call, GFS_EUNAVAIL, "this master is stopping");
+    if (atomic_load(&m->stopping)) { /* whoever leads now is sure to answer */
+        gfsi_fail(m, call, GFS_ENOTLEADER, NULL);
         return;
     }
 
