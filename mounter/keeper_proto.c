@@ -32,7 +32,13 @@ enum field_kind { KIND_U32, KIND_U64, KIND_TEXT, KIND_LIST, KIND_FLAG, KIND_INFO
     X(MINOR, 22, KIND_U32, 0)                                                                      \
     X(RESTARTS, 23, KIND_U64, 0)                                                                   \
     X(RESENDS, 24, KIND_U64, 0)                                                                    \
-    X(HANGS, 25, KIND_U64, 0)
+    X(HANGS, 25, KIND_U64, 0)                                                                      \
+    X(LAUNCH, 26, KIND_TEXT, GFS_KEEPER_PATH_MAX)                                                  \
+    X(STALL_TIMEOUT, 27, KIND_U32, 0)                                                              \
+    X(SIGNAL, 28, KIND_U32, 0)                                                                     \
+    X(REMOUNTS, 29, KIND_U64, 0)                                                                   \
+    X(WAITING, 30, KIND_U32, 0)                                                                    \
+    X(SINCE, 31, KIND_U32, 0)
 
 enum field_tag {
 #define FIELD_ENUM(name, tag, kind, max) FIELD_##name = (tag),
@@ -170,8 +176,12 @@ void gfs_keeper_msg_put_spec(struct gfs_buf *out, const struct gfs_keeper_spec *
     put_u32(out, FIELD_GID, spec->gid);
     put_u32(out, FIELD_START_TIMEOUT, spec->start_timeout_ms);
     put_u32(out, FIELD_HANG_TIMEOUT, spec->hang_timeout_ms);
+    put_u32(out, FIELD_STALL_TIMEOUT, spec->stall_timeout_ms);
     if (spec->log_path != NULL) {
         put_text(out, FIELD_LOG_PATH, spec->log_path);
+    }
+    if (spec->launch != NULL && spec->launch[0] != '\0') {
+        put_text(out, FIELD_LAUNCH, spec->launch);
     }
     put_list(out, FIELD_ARG, spec->argv);
     put_list(out, FIELD_ENV, spec->env);
@@ -205,6 +215,21 @@ void gfs_keeper_msg_put_more(struct gfs_buf *out)
     put_field(out, FIELD_MORE, "", 0);
 }
 
+void gfs_keeper_msg_put_env(struct gfs_buf *out, const char *const *env)
+{
+    put_list(out, FIELD_ENV, env);
+}
+
+void gfs_keeper_msg_put_pid(struct gfs_buf *out, uint32_t pid)
+{
+    put_u32(out, FIELD_PID, pid);
+}
+
+void gfs_keeper_msg_put_signal(struct gfs_buf *out, uint32_t signal)
+{
+    put_u32(out, FIELD_SIGNAL, signal);
+}
+
 bool gfs_keeper_msg_put_info(struct gfs_buf *out, const struct gfs_keeper_info *info)
 {
     size_t before = out->len;
@@ -221,6 +246,12 @@ bool gfs_keeper_msg_put_info(struct gfs_buf *out, const struct gfs_keeper_info *
     put_u64(&body, FIELD_RESTARTS, info->restarts);
     put_u64(&body, FIELD_RESENDS, info->resends);
     put_u64(&body, FIELD_HANGS, info->hangs);
+    put_u64(&body, FIELD_REMOUNTS, info->remounts);
+    put_u32(&body, FIELD_WAITING, info->waiting);
+    put_u32(&body, FIELD_SINCE, info->since_ms);
+    if (info->launch != NULL && info->launch[0] != '\0') {
+        put_text(&body, FIELD_LAUNCH, info->launch);
+    }
     len = body.len + (size_t)2 * FIELD_HEADER;
     if (body.error != 0 || out->error != 0 || before + len > GFS_KEEPER_MSG_MAX) {
         return false;
@@ -313,7 +344,7 @@ _Static_assert(N_FIELDS <= 64, "`seen` has one bit per tag");
 static int decode_info(const struct field *record, struct gfs_keeper_info *out, struct gfs_err *err)
 {
     struct cursor in = {.data = record->value, .left = record->len};
-    struct gfs_keeper_info info = {.id = "", .mountpoint = ""};
+    struct gfs_keeper_info info = {.id = "", .mountpoint = "", .launch = ""};
     struct field f;
     uint64_t seen = 0;
     int rc;
@@ -331,6 +362,10 @@ static int decode_info(const struct field *record, struct gfs_keeper_info *out, 
         case FIELD_RESTARTS: info.restarts = load64(f.value); break;
         case FIELD_RESENDS: info.resends = load64(f.value); break;
         case FIELD_HANGS: info.hangs = load64(f.value); break;
+        case FIELD_REMOUNTS: info.remounts = load64(f.value); break;
+        case FIELD_WAITING: info.waiting = load32(f.value); break;
+        case FIELD_SINCE: info.since_ms = load32(f.value); break;
+        case FIELD_LAUNCH: info.launch = (const char *)f.value; break;
         default: break;
         }
     }
@@ -368,12 +403,16 @@ static int decode_field(const struct field *f, struct gfs_keeper_msg *out, struc
     case FIELD_GID: spec->gid = load32(f->value); break;
     case FIELD_START_TIMEOUT: spec->start_timeout_ms = load32(f->value); break;
     case FIELD_HANG_TIMEOUT: spec->hang_timeout_ms = load32(f->value); break;
+    case FIELD_STALL_TIMEOUT: spec->stall_timeout_ms = load32(f->value); break;
     case FIELD_LOG_PATH: spec->log_path = text; break;
+    case FIELD_LAUNCH: spec->launch = text; break;
     case FIELD_ARG: return decode_list_item(f, out->argv, &out->n_argv, err);
     case FIELD_ENV: return decode_list_item(f, out->env, &out->n_env, err);
     case FIELD_FLAGS: out->flags = load32(f->value); break;
     case FIELD_STATUS: out->status = (int)(int32_t)load32(f->value); break;
     case FIELD_TEXT: out->text = text; break;
+    case FIELD_PID: out->pid = load32(f->value); break;
+    case FIELD_SIGNAL: out->signal = load32(f->value); break;
     case FIELD_MORE: out->more = true; break;
     case FIELD_INFO:
         if (out->n_infos == GFS_KEEPER_INFOS_MAX) {
@@ -408,7 +447,8 @@ int gfs_keeper_msg_decode(const void *data, size_t len, struct gfs_keeper_msg *o
         .type = load16(header + 6),
         .seq = load32(header + 8),
         .text = "",
-        .spec = {.id = "", .mountpoint = "", .fstype = "", .source = "", .log_path = ""},
+        .spec =
+            {.id = "", .mountpoint = "", .fstype = "", .source = "", .log_path = "", .launch = ""},
     };
     out->spec.argv = out->argv;
     out->spec.env = out->env;

@@ -27,11 +27,11 @@ static bool path_ok(const char *path)
            strcmp(path, normal) == 0;
 }
 
-static bool env_ok(const char *const *env)
+bool gfs_keeper_env_valid(const char *const *env)
 {
     size_t i;
 
-    for (i = 0; env[i] != NULL; i++) {
+    for (i = 0; env != NULL && env[i] != NULL; i++) {
         const char *eq = strchr(env[i], '=');
 
         if (eq == NULL || eq == env[i] || gfs_str_has_prefix(env[i], "GFS_KEEPER_") ||
@@ -68,18 +68,23 @@ int gfs_keeper_spec_check(const struct gfs_keeper_spec *spec, struct gfs_err *er
         return gfs_err_set(err, GFS_EINVAL, "max_read of '%s' is not within %u..%u", spec->id,
                            MAX_READ_MIN, MAX_READ_MAX);
     }
-    if (spec->start_timeout_ms > TIMEOUT_MAX_MS || spec->hang_timeout_ms > TIMEOUT_MAX_MS) {
+    if (spec->start_timeout_ms > TIMEOUT_MAX_MS || spec->hang_timeout_ms > TIMEOUT_MAX_MS ||
+        spec->stall_timeout_ms > TIMEOUT_MAX_MS) {
         return gfs_err_set(err, GFS_EINVAL, "a timeout of '%s' is more than an hour", spec->id);
     }
     if (spec->log_path != NULL && spec->log_path[0] != '\0' && !path_ok(spec->log_path)) {
         return gfs_err_set(err, GFS_EINVAL, "log path of '%s' is not an absolute, plain path",
                            spec->id);
     }
+    if (spec->launch != NULL && spec->launch[0] != '\0' && !path_ok(spec->launch)) {
+        return gfs_err_set(err, GFS_EINVAL,
+                           "launch directory of '%s' is not an absolute, plain path", spec->id);
+    }
     if (spec->argv == NULL || spec->argv[0] == NULL || spec->argv[0][0] != '/') {
         return gfs_err_set(err, GFS_EINVAL, "client program of '%s' is not an absolute path",
                            spec->id);
     }
-    if (spec->env != NULL && !env_ok(spec->env)) {
+    if (!gfs_keeper_env_valid(spec->env)) {
         return gfs_err_set(err, GFS_EINVAL,
                            "environment of '%s' has an item that is not NAME=value, or is reserved",
                            spec->id);
@@ -92,7 +97,7 @@ const char *gfs_keeper_state_name(uint32_t state)
     static const char *const names[] = {
         [GFS_KEEPER_STARTING] = "starting",     [GFS_KEEPER_SERVING] = "serving",
         [GFS_KEEPER_RESTARTING] = "restarting", [GFS_KEEPER_STOPPING] = "stopping",
-        [GFS_KEEPER_BROKEN] = "broken",
+        [GFS_KEEPER_BROKEN] = "broken",         [GFS_KEEPER_WAITING] = "waiting",
     };
 
     if (state >= sizeof(names) / sizeof(names[0]) || names[state] == NULL) {

@@ -12,6 +12,7 @@
 #include <gfs/base/metrics.h>
 #include <gfs/base/str.h>
 #include <gfs/client/client.h>
+#include <gfs/fuse/launcher.h>
 #include <gfs/fuse/server.h>
 #include <gfs/http/http.h>
 
@@ -73,6 +74,11 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_DURATION,
      .default_value = "30s",
      .help = "give up mounting when no master answers for so long"},
+    {.flag = "directory",
+     .type = GFS_CFG_STR,
+     .default_value = "",
+     .metavar = "DIR",
+     .help = "launcher: the runtime's directory, where fuse-keeper is found"},
     {.flag = "allow-other",
      .property = "goosefs.fuse.allow.other",
      .type = GFS_CFG_BOOL,
@@ -88,12 +94,14 @@ static const struct gfs_cfg_option options[] = {
 static const struct gfs_cfg_program program = {
     .name = "goosefs-fuse",
     .summary = "shows a GooseFS namespace, read-only, as a mount",
-    .operands = "[mount] [MOUNTPOINT [GFS_PATH]] | unmount MOUNTPOINT",
+    .operands = "[mount] [MOUNTPOINT [GFS_PATH]] | unmount MOUNTPOINT | launcher",
     .options = options,
     .n_options = sizeof(options) / sizeof(options[0]),
     .epilog =
         "mount stays in the foreground; SIGTERM or SIGINT unmounts. Started by fuse-keeper the\n"
-        "mount is inherited and MOUNTPOINT only names it.",
+        "mount is inherited and MOUNTPOINT only names it. launcher starts clients for a "
+        "fuse-keeper\n"
+        "in another container; SIGTERM stops them, the mounts stay.",
 };
 
 struct app {
@@ -232,6 +240,22 @@ static int run_unmount(const char *mountpoint)
     return EXIT_SUCCESS;
 }
 
+static int run_launcher(const struct app *app)
+{
+    struct gfs_launcher_config config = {
+        .directory = gfs_cfg_str(app->cfg, "directory"),
+        .name = program.name,
+    };
+    struct gfs_err err = GFS_ERR_INIT;
+    int rc = gfs_launcher_run(&config, &err);
+
+    if (rc != 0) {
+        (void)fprintf(stderr, "goosefs-fuse: %s\n", gfs_err_text(&err, rc));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
 static int usage(const char *what)
 {
     (void)fprintf(stderr, "goosefs-fuse: %s (see --help)\n", what);
@@ -239,7 +263,7 @@ static int usage(const char *what)
 }
 
 /* [mount] [MOUNTPOINT [GFS_PATH]] | unmount MOUNTPOINT */
-static int run(struct app *app)
+static int run_mounting(struct app *app)
 {
     size_t n = gfs_cfg_n_operands(app->cfg);
     const char *verb = n > 0 ? gfs_cfg_operand(app->cfg, 0) : "";
@@ -264,6 +288,19 @@ static int run(struct app *app)
         return usage("GFS_PATH is not an absolute path");
     }
     return run_mount(app, mountpoint, path);
+}
+
+static int run(struct app *app)
+{
+    const struct gfs_cfg *cfg = app->cfg;
+
+    if (gfs_cfg_n_operands(cfg) == 0 || strcmp(gfs_cfg_operand(cfg, 0), "launcher") != 0) {
+        return run_mounting(app);
+    }
+    if (gfs_cfg_n_operands(cfg) > 1 || gfs_cfg_str(cfg, "directory")[0] != '/') {
+        return usage("launcher takes --directory with an absolute path, and nothing else");
+    }
+    return run_launcher(app);
 }
 
 int main(int argc, char **argv)

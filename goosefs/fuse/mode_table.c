@@ -4,8 +4,6 @@
 
 #include <gfs/base/err.h>
 
-#define BUCKETS (GFS_SESSION_OPENS_MAX / GFS_SESSION_OPENS_BUCKET)
-
 int gfsi_mode_table_init(struct gfsi_mode_table *t, struct gfs_session_open *opens)
 {
     *t = (struct gfsi_mode_table){.opens = opens};
@@ -35,8 +33,7 @@ void gfsi_mode_table_fini(struct gfsi_mode_table *t)
 static struct gfs_session_open *find(const struct gfsi_mode_table *t, uint64_t ino,
                                      struct gfs_session_open **out_free)
 {
-    uint64_t bucket = (ino * UINT64_C(0x9e3779b97f4a7c15) >> 32) % BUCKETS;
-    struct gfs_session_open *at = &t->opens[bucket * GFS_SESSION_OPENS_BUCKET];
+    struct gfs_session_open *at = &t->opens[gfs_session_bucket(ino)];
     int i;
 
     *out_free = NULL;

@@ -1,6 +1,7 @@
 #include "backing.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -111,5 +112,36 @@ void gfsi_backing_adopt(struct gfsi_backing_table *t, const struct gfs_session *
         if (ino != 0 && id > 0 && id <= INT32_MAX && find(t, ino) == NULL && make_room(t) == 0) {
             t->items[t->count++] = (struct gfsi_backing){.ino = ino, .id = (int32_t)id, .refs = 1};
         }
+    }
+}
+
+/* The client's own memory says so: who lies there keeps a backing file of its own mount open. */
+static bool is_recorded(const struct gfs_session *session, const struct gfsi_backing *b)
+{
+    const struct gfs_session_open *at = &session->opens[gfs_session_bucket(b->ino)];
+    size_t i;
+
+    for (i = 0; i < GFS_SESSION_OPENS_BUCKET; i++) {
+        if (__atomic_load_n(&at[i].ino, __ATOMIC_ACQUIRE) == b->ino) {
+            return at[i].backing_id == (uint32_t)b->id;
+        }
+    }
+    return false;
+}
+
+void gfsi_backing_settle(struct gfsi_backing_table *t, int fuse_fd,
+                         const struct gfs_session *session)
+{
+    size_t i = 0;
+
+    while (i < t->count) {
+        uint64_t ino = t->items[i].ino;
+
+        t->items[i].refs = 1;
+        if (is_recorded(session, &t->items[i])) {
+            i++;
+            continue;
+        }
+        gfsi_backing_close(t, fuse_fd, ino); /* the last one takes its place */
     }
 }

@@ -39,6 +39,11 @@ void gfsi_backing_fini(struct gfsi_backing_table *t);
 int gfsi_backing_open(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino, int fd);
 void gfsi_backing_close(struct gfsi_backing_table *t, int fuse_fd, uint64_t ino);
 
+/* No client runs: references that it was given and had not recorded in the session when it died are
+ * nobody's, and given back; of those recorded it has one each. */
+void gfsi_backing_settle(struct gfsi_backing_table *t, int fuse_fd,
+                         const struct gfs_session *session);
+
 /* What an earlier keeper gave out, as far as clients still use it. */
 void gfsi_backing_adopt(struct gfsi_backing_table *t, const struct gfs_session *session);
 

@@ -219,3 +219,44 @@ bool gfsi_fusedev_alive(const struct gfsi_fusedev *dev)
 
     return poll(&p, 1, 0) <= 0 || (p.revents & (POLLERR | POLLHUP | POLLNVAL)) == 0;
 }
+
+#define FUSECTL "/sys/fs/fuse/connections"
+
+uint32_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev)
+{
+    struct gfs_buf text gfs_auto_buf;
+    char path[64];
+    int64_t waiting = 0;
+
+    gfs_buf_init(&text, 64);
+    (void)snprintf(path, sizeof(path), FUSECTL "/%u/waiting", dev->minor);
+    if (gfs_file_read(path, &text, NULL) != 0 || text.len == 0) {
+        return 0;
+    }
+    text.data[strcspn(gfs_buf_str(&text), "\n")] = '\0';
+    return gfs_parse_i64(text.data, 0, UINT32_MAX, &waiting) == 0 ? (uint32_t)waiting : 0;
+}
+
+int gfsi_fusedev_abort(const struct gfsi_fusedev *dev, const char *mountpoint, struct gfs_err *err)
+{
+    struct gfsi_mounted there;
+    char path[64];
+    int fd gfs_auto_fd = -1;
+    int rc;
+
+    (void)snprintf(path, sizeof(path), FUSECTL "/%u/abort", dev->minor);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd >= 0 && write(fd, "1", 1) == 1) {
+        return 0;
+    }
+    /* Without fusectl: the unmount aborts first; where it fails as busy the abort was done. */
+    rc = gfsi_mounted_at(mountpoint, &there, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (there.depth == 0 || there.minor != dev->minor) {
+        return gfs_err_set(err, GFS_ENOENT, "not the top mount at %s", mountpoint);
+    }
+    (void)umount2(mountpoint, MNT_FORCE | UMOUNT_NOFOLLOW);
+    return gfsi_fusedev_alive(dev) ? gfs_err_set(err, GFS_EBUSY, "%s does not end", mountpoint) : 0;
+}

@@ -4,18 +4,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <gfs/base/auto.h>
+#include <gfs/base/buf.h>
 #include <gfs/base/clock.h>
+#include <gfs/base/file.h>
 #include <gfs/base/log.h>
+#include <gfs/base/str.h>
 
+#include "launch.h"
 #include "spec_dup.h"
 
-static void link_held(struct gfsi_held *h)
+void gfsi_held_link(struct gfsi_held *h)
 {
     struct gfsi_held **at = &h->keeper->helds;
 
@@ -63,6 +68,7 @@ void gfsi_held_free(struct gfsi_held *h)
     if (h->client.pidfd >= 0) {
         (void)close(h->client.pidfd);
     }
+    gfsi_launch_put(h->launch);
     free(h->argv);
     free(h->old_argv);
     free(h->spec);
@@ -87,7 +93,57 @@ struct gfsi_held *gfsi_held_alloc(struct gfsi_keeper *k, const struct gfs_keeper
         return NULL;
     }
     gfsi_life_init(&h->life, h->spec, (uint64_t)gfs_clock_mono());
+    h->life.max_failures = k->max_failures;
+    if (h->spec->stall_timeout_ms == 0) {
+        h->life.stall_timeout = k->stall_timeout;
+    }
+    h->known = h->life.state;
+    h->since = gfs_clock_mono();
     return h;
+}
+
+uint32_t gfsi_held_uid(const struct gfsi_held *h)
+{
+    return h->spec->uid == 0 && h->spec->gid == 0 ? h->keeper->client_uid : h->spec->uid;
+}
+
+uint32_t gfsi_held_gid(const struct gfsi_held *h)
+{
+    return h->spec->uid == 0 && h->spec->gid == 0 ? h->keeper->client_gid : h->spec->gid;
+}
+
+/* Who starts its clients? Another one than the keeper may not be there yet. */
+static int find_launcher(struct gfsi_held *h, struct gfs_err *err)
+{
+    int rc;
+
+    if (h->spec->launch[0] == '\0') {
+        return 0;
+    }
+    rc = gfsi_launch_get(h->keeper, h->spec->launch, gfsi_held_uid(h), gfsi_held_gid(h), &h->launch,
+                         err);
+    if (rc == 0) {
+        (void)gfsi_life_launcher(&h->life, gfs_clock_mono(), h->launch->ready);
+        (void)gfs_err_set(&h->fail, GFS_EUNAVAIL,
+                          "no launcher came to %s/" GFS_LAUNCH_SUBDIR
+                          ": does the pod with the client run?",
+                          h->spec->launch);
+    }
+    return rc;
+}
+
+static int mount_it(struct gfsi_held *h, struct gfs_err *err)
+{
+    int rc = gfsi_session_new(h->spec, &h->session_fd, &h->session, err);
+
+    if (rc == 0) {
+        rc = gfsi_fusedev_mount(h->spec, h->session, &h->dev, err);
+    }
+    if (rc == 0) {
+        gfs_info("keeper", "mounted", "id=%s mountpoint=%s minor=%u", h->spec->id,
+                 GFS_Q(h->spec->mountpoint), h->dev.minor);
+    }
+    return rc;
 }
 
 int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int log_fd,
@@ -96,14 +152,14 @@ int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int
     struct gfsi_held *h = gfsi_held_alloc(k, spec);
     int rc = h == NULL ? gfs_err_set(err, GFS_ENOMEM, "mount '%s'", spec->id) : 0;
 
-    if (rc == 0 && log_fd < 0) {
+    if (rc == 0) {
+        rc = find_launcher(h, err);
+    }
+    if (rc == 0 && log_fd < 0 && h->launch == NULL) {
         rc = open_log(h->spec, &h->log_fd, err);
     }
     if (rc == 0) {
-        rc = gfsi_session_new(h->spec, &h->session_fd, &h->session, err);
-    }
-    if (rc == 0) {
-        rc = gfsi_fusedev_mount(h->spec, h->session, &h->dev, err);
+        rc = mount_it(h, err);
     }
     if (rc != 0) {
         gfsi_held_free(h);
@@ -112,11 +168,58 @@ int gfsi_held_new(struct gfsi_keeper *k, const struct gfs_keeper_spec *spec, int
     if (log_fd >= 0) {
         h->log_fd = log_fd;
     }
-    link_held(h);
-    gfs_info("keeper", "mounted", "id=%s mountpoint=%s minor=%u", h->spec->id,
-             GFS_Q(h->spec->mountpoint), h->dev.minor);
+    gfsi_held_link(h);
+    if (h->launch != NULL) {
+        gfsi_recover_save(h);
+    }
     *out = h;
     return 0;
+}
+
+int gfsi_held_remember(struct gfsi_keeper *k, const struct gfsi_held_memory *memory,
+                       struct gfs_err *err)
+{
+    struct gfsi_held *h = gfsi_held_alloc(k, memory->spec);
+    int rc = h == NULL ? gfs_err_set(err, GFS_ENOMEM, "mount '%s'", memory->spec->id) : 0;
+
+    if (rc == 0 && memory->argv != NULL) {
+        h->argv = gfsi_args_dup(memory->argv);
+        rc = h->argv == NULL ? gfs_err_set(err, GFS_ENOMEM, "mount") : 0;
+    }
+    if (rc == 0) {
+        rc = find_launcher(h, err);
+    }
+    if (rc != 0) {
+        gfsi_held_free(h);
+        return rc;
+    }
+    h->remembered = true;
+    h->remembered_cookie = memory->cookie;
+    h->dev.minor = memory->minor;
+    h->dev.made_dir = memory->made_dir;
+    gfsi_held_link(h);
+    return 0;
+}
+
+void gfsi_held_mount_anew(struct gfsi_held *h)
+{
+    struct gfs_err err = GFS_ERR_INIT;
+    bool made_dir = h->dev.made_dir;
+    int rc = mount_it(h, &err);
+
+    if (rc != 0) {
+        gfs_error("keeper", "mount not recovered", "id=%s error=%s", h->spec->id, GFS_Q(err.text));
+        gfsi_recover_forget(h->keeper, h->spec->id);
+        gfsi_held_remove(h, rc, err.text);
+        return;
+    }
+    gfs_warn("keeper", "mounted anew, open files of before are lost", "id=%s reason=%s",
+             h->spec->id, "keeper and launcher were both gone");
+    h->remembered = false;
+    h->dev.made_dir = h->dev.made_dir || made_dir;
+    h->remounts++;
+    gfsi_recover_save(h);
+    gfsi_held_start(h);
 }
 
 void gfsi_held_start(struct gfsi_held *h)
@@ -136,7 +239,7 @@ int gfsi_held_adopted(struct gfsi_held *h, struct gfs_err *err)
     gfsi_backing_adopt(&h->backings, h->session);
     h->life.restarts = generation > 0 ? generation - 1 : 0;
     gfsi_life_adopt(&h->life, gfs_clock_mono(), init_state == GFS_SESSION_INIT_REPLIED);
-    link_held(h);
+    gfsi_held_link(h);
     return 0;
 }
 
@@ -167,6 +270,9 @@ struct gfsi_held *gfsi_held_find_mountpoint(struct gfsi_keeper *k, const char *m
 
 void gfsi_held_tick(struct gfsi_held *h, int64_t now)
 {
+    if (h->spawning && now - h->spawned_at >= GFSI_STARTED_NS) {
+        gfsi_launch_lost(h->launch, "it starts nothing");
+    }
     gfsi_held_act(h, gfsi_life_tick(&h->life, now, gfsi_fusedev_alive(&h->dev)));
 }
 
@@ -177,6 +283,7 @@ int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct
     if (rc != 0) {
         return rc;
     }
+    *out_detached = *out_detached && !h->remembered;
     gfs_info("keeper", "unmounted", "id=%s mountpoint=%s detached=%d", h->spec->id,
              GFS_Q(h->spec->mountpoint), *out_detached);
     gfsi_recover_forget(h->keeper, h->spec->id);
@@ -186,7 +293,11 @@ int gfsi_held_unmount(struct gfsi_held *h, bool lazy, bool *out_detached, struct
 
 void gfsi_held_kill(struct gfsi_held *h)
 {
-    if (h->life.running) {
+    if (h->life.running && h->launch != NULL) {
+        gfsi_launch_kill(h);
+    }
+    /* Also to a launcher's client: it may be in another pid namespace, then this fails. */
+    if (h->life.running && h->client.pidfd >= 0) {
         (void)syscall(SYS_pidfd_send_signal, h->client.pidfd, SIGKILL, NULL, 0U);
     }
 }
@@ -212,16 +323,51 @@ int gfsi_held_restart(struct gfsi_held *h, const char *const *argv, struct gfs_e
     return 0;
 }
 
+/* As this process sees it: /proc translates where it can. */
+static uint32_t pid_of(const struct gfsi_held *h)
+{
+    struct gfs_buf text gfs_auto_buf;
+    char path[64];
+    const char *at;
+    int64_t pid = 0;
+    int n = 0;
+
+    gfs_buf_init(&text, 4096);
+    if (!h->life.running) {
+        return 0;
+    }
+    if (h->launch == NULL || h->client.pidfd < 0) {
+        return (uint32_t)h->client.pid;
+    }
+    (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", h->client.pidfd);
+    if (gfs_file_read(path, &text, NULL) == 0) {
+        at = strstr(gfs_buf_str(&text), "Pid:\t");
+        n = at != NULL ? (int)strcspn(at + 5, "\n") : 0;
+        if (n > 0 && n < (int)sizeof(path)) {
+            memcpy(path, at + 5, (size_t)n);
+            path[n] = '\0';
+            (void)gfs_parse_i64(path, 1, INT32_MAX, &pid);
+        }
+    }
+    return pid > 0 ? (uint32_t)pid : (uint32_t)h->client.pid;
+}
+
 void gfsi_held_info(const struct gfsi_held *h, struct gfs_keeper_info *out)
 {
+    int64_t since_ms = (gfs_clock_mono() - h->since) / GFS_NS_PER_MS;
+
     *out = (struct gfs_keeper_info){
         .id = h->spec->id,
         .mountpoint = h->spec->mountpoint,
+        .launch = h->spec->launch,
         .state = h->life.state,
-        .pid = h->life.running ? (uint32_t)h->client.pid : 0,
+        .pid = pid_of(h),
         .minor = h->dev.minor,
         .restarts = h->life.restarts,
-        .resends = __atomic_load_n(&h->session->resent, __ATOMIC_RELAXED),
+        .resends = h->session != NULL ? __atomic_load_n(&h->session->resent, __ATOMIC_RELAXED) : 0,
         .hangs = h->life.hangs,
+        .remounts = h->remounts,
+        .waiting = gfsi_fusedev_waiting(&h->dev),
+        .since_ms = since_ms < UINT32_MAX ? (uint32_t)since_ms : UINT32_MAX,
     };
 }

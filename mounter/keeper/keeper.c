@@ -22,6 +22,7 @@
 #include <gfs/base/str.h>
 
 #include "keeper_priv.h"
+#include "launch.h"
 
 #define EVENTS_PER_ROUND 64
 #define LISTEN_BACKLOG   64
@@ -202,6 +203,10 @@ int gfsi_keeper_new(const struct gfsi_keeper_config *config, struct gfsi_keeper 
         .signal_fd = -1,
         .socket_path = config->socket_path,
         .leave = config->leave,
+        .client_uid = config->client_uid,
+        .client_gid = config->client_gid,
+        .stall_timeout = config->stall_timeout_ns,
+        .max_failures = config->max_failures,
     };
     gfs_buf_init(&k->out, GFS_KEEPER_MSG_MAX);
     k->state_dir = make_state_dir(config);
@@ -240,6 +245,12 @@ struct gfsi_keeper *gfsi_keeper_free(struct gfsi_keeper *k)
         k->helds = h->next;
         gfsi_held_free(h);
     }
+    while (k->launches != NULL) {
+        struct gfsi_launch *l = k->launches;
+
+        k->launches = l->next;
+        gfsi_launch_free(l);
+    }
     close_listener(k);
     if (k->signal_fd >= 0) {
         (void)close(k->signal_fd);
@@ -262,6 +273,7 @@ static void collect_garbage(struct gfsi_keeper *k)
 {
     struct gfsi_conn **c = &k->conns;
     struct gfsi_held **h = &k->helds;
+    struct gfsi_launch **l = &k->launches;
 
     while (*c != NULL) {
         struct gfsi_conn *dead = *c;
@@ -284,6 +296,16 @@ static void collect_garbage(struct gfsi_keeper *k)
         *h = dead->next;
         k->n_helds--;
         gfsi_held_free(dead);
+    }
+    while (*l != NULL) {
+        struct gfsi_launch *unused = *l;
+
+        if (unused->n_held > 0) {
+            l = &unused->next;
+            continue;
+        }
+        *l = unused->next;
+        gfsi_launch_free(unused);
     }
 }
 

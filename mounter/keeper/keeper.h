@@ -3,6 +3,7 @@
 #define GFSI_KEEPER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <gfs/base/err.h>
 
@@ -16,6 +17,10 @@ struct gfsi_keeper_config {
     const char *socket_path; /* borrowed for the keeper's life */
     const char *state_dir;   /* made if missing; NULL or "": socket_path + ".d" */
     bool leave;              /* at SIGTERM leave the mounts and their clients */
+    uint32_t client_uid;     /* of clients whose spec says 0; 0: root */
+    uint32_t client_gid;
+    int64_t stall_timeout_ns; /* of specs that say 0: a request served for so long; 0: never */
+    unsigned max_failures; /* clients in a row that serve nothing: then it aborts; 0: any number */
 };
 
 /* Takes over what an earlier keeper left, listens, and blocks SIGTERM, SIGINT and SIGCHLD for the

@@ -16,8 +16,9 @@
 #include "life.h"
 #include "spawn.h"
 
-#define GFSI_CONNS_MAX 64                  /* then: accepted and closed at once */
-#define GFSI_STOP_NS   (10 * GFS_NS_PER_S) /* from SIGTERM to giving up on clients */
+#define GFSI_CONNS_MAX  64                  /* then: accepted and closed at once */
+#define GFSI_STARTED_NS (10 * GFS_NS_PER_S) /* a launcher forks and answers at once */
+#define GFSI_STOP_NS    (10 * GFS_NS_PER_S) /* from SIGTERM to giving up on clients */
 
 /* Something in the epoll set. */
 struct gfsi_source {
@@ -26,6 +27,7 @@ struct gfsi_source {
 };
 
 struct gfsi_keeper;
+struct gfsi_launch;
 
 /* A mount and its client. In the keeper's list until nothing of it is left. */
 struct gfsi_held {
@@ -41,7 +43,16 @@ struct gfsi_held {
     int session_fd;
     int log_fd; /* -1: the keeper's stderr */
     struct gfsi_client client;
-    uint64_t answered_before; /* session->answered when the client was started */
+    uint64_t answered_before;   /* session->answered when the client was started */
+    struct gfsi_launch *launch; /* who starts clients; NULL: the keeper itself */
+    uint32_t spawn_seq;         /* of the SPAWN the client came from; 0: an earlier keeper's */
+    bool spawning;              /* asked for, not heard of yet */
+    int64_t spawned_at;         /* when */
+    bool remembered; /* from an earlier keeper's time; no device yet: its launcher has it */
+    uint64_t remembered_cookie;  /* of its session */
+    uint64_t remounts;           /* times it was made anew */
+    enum gfs_keeper_state known; /* the state since `since` */
+    int64_t since;
     struct gfsi_source pidfd_source;
     struct gfsi_source control_source;
     struct gfsi_backing_table backings;
@@ -62,6 +73,15 @@ struct gfsi_conn {
     struct gfsi_held *waits_for; /* NULL: ready for the next request */
 };
 
+/* What a state file says of a mount whose clients a launcher starts. */
+struct gfsi_held_memory {
+    const struct gfs_keeper_spec *spec;
+    const char *const *argv; /* of a RESTART, or NULL */
+    uint64_t cookie;
+    uint32_t minor;
+    bool made_dir;
+};
+
 struct gfsi_keeper {
     int epoll_fd;
     int listen_fd;
@@ -74,7 +94,12 @@ struct gfsi_keeper {
     bool leave; /* at the end: leave mounts and clients */
     bool stopping;
     int64_t stop_deadline;
-    int oom_score_adj; /* for clients */
+    int oom_score_adj;               /* for clients */
+    uint32_t client_uid, client_gid; /* of clients whose spec says 0 */
+    int64_t stall_timeout;           /* ns, of specs that say 0; 0: never */
+    unsigned max_failures;           /* clients in a row that serve nothing; 0: any number */
+    struct gfsi_launch *launches;
+    uint32_t launch_seq;
     struct gfsi_held *helds;
     size_t n_helds;
     struct gfsi_conn *conns;
@@ -110,6 +135,16 @@ struct gfsi_held *gfsi_held_find(struct gfsi_keeper *k, const char *id); /* not 
 struct gfsi_held *gfsi_held_find_mountpoint(struct gfsi_keeper *k, const char *mountpoint);
 /* Frees memory and descriptors; touches neither mount nor process. */
 void gfsi_held_free(struct gfsi_held *h);
+/* Into the keeper's list. */
+void gfsi_held_link(struct gfsi_held *h);
+/* One whose device a launcher may have; into the list. */
+int gfsi_held_remember(struct gfsi_keeper *k, const struct gfsi_held_memory *memory,
+                       struct gfs_err *err);
+/* Nobody had it: the connection is lost. Removed when it cannot be mounted. */
+void gfsi_held_mount_anew(struct gfsi_held *h);
+/* What the client of `h` runs as. */
+uint32_t gfsi_held_uid(const struct gfsi_held *h);
+uint32_t gfsi_held_gid(const struct gfsi_held *h);
 
 /* recover.c */
 int gfsi_recover_read_boot_id(char *out, size_t size);
@@ -121,6 +156,11 @@ void gfsi_recover_all(struct gfsi_keeper *k);
 void gfsi_held_control_ready(struct gfsi_source *source, uint32_t events);
 void gfsi_held_send(struct gfsi_held *h, const struct gfs_control_msg *msg);
 int gfsi_held_watch_client(struct gfsi_held *h, struct gfs_err *err);
+int gfsi_held_watch_pidfd(struct gfsi_held *h, struct gfs_err *err);
+/* The client is gone; `how` it ended, for people. */
+void gfsi_held_client_ended(struct gfsi_held *h, const char *how);
+/* Out of the list after this round; those who wait are answered. */
+void gfsi_held_remove(struct gfsi_held *h, int status, const char *text);
 void gfsi_held_act(struct gfsi_held *h, unsigned actions);
 
 /* conn.c */

@@ -18,8 +18,10 @@ static const unsigned allowed[] = {
     [GFS_KEEPER_STARTING] = BIT(GFS_KEEPER_SERVING) | BIT(GFS_KEEPER_STOPPING),
     [GFS_KEEPER_SERVING] =
         BIT(GFS_KEEPER_RESTARTING) | BIT(GFS_KEEPER_BROKEN) | BIT(GFS_KEEPER_STOPPING),
-    [GFS_KEEPER_RESTARTING] =
-        BIT(GFS_KEEPER_SERVING) | BIT(GFS_KEEPER_BROKEN) | BIT(GFS_KEEPER_STOPPING),
+    [GFS_KEEPER_RESTARTING] = BIT(GFS_KEEPER_SERVING) | BIT(GFS_KEEPER_BROKEN) |
+                              BIT(GFS_KEEPER_STOPPING) | BIT(GFS_KEEPER_WAITING),
+    [GFS_KEEPER_WAITING] =
+        BIT(GFS_KEEPER_RESTARTING) | BIT(GFS_KEEPER_BROKEN) | BIT(GFS_KEEPER_STOPPING),
     [GFS_KEEPER_BROKEN] = BIT(GFS_KEEPER_STOPPING),
     [GFS_KEEPER_STOPPING] = 0,
 };
@@ -37,13 +39,14 @@ void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uin
         .start_timeout =
             spec->start_timeout_ms != 0 ? spec->start_timeout_ms * GFS_NS_PER_MS : START_TIMEOUT_NS,
         .hang_timeout = spec->hang_timeout_ms * GFS_NS_PER_MS,
+        .stall_timeout = spec->stall_timeout_ms * GFS_NS_PER_MS,
     };
     gfs_backoff_init(&l->backoff, BACKOFF_MIN_NS, BACKOFF_MAX_NS, seed);
 }
 
 const char *gfsi_life_check(const struct gfsi_life *l)
 {
-    if (l->state < GFS_KEEPER_STARTING || l->state > GFS_KEEPER_BROKEN) {
+    if (l->state < GFS_KEEPER_STARTING || l->state > GFS_KEEPER_WAITING) {
         return "no such state";
     }
     if (l->running && l->spawn_at != 0) {
@@ -55,16 +58,42 @@ const char *gfsi_life_check(const struct gfsi_life *l)
     if (l->state == GFS_KEEPER_BROKEN && l->spawn_at != 0) {
         return "a client is planned on a broken connection";
     }
+    if (l->parked && (l->running || l->spawn_at != 0 || !l->no_launcher)) {
+        return "waiting for a launcher, but for what?";
+    }
+    if ((l->state == GFS_KEEPER_WAITING) !=
+        (l->parked && l->state != GFS_KEEPER_STARTING && l->state != GFS_KEEPER_STOPPING)) {
+        return "WAITING and parked are not the same";
+    }
     if (!l->running && (l->dying || l->ping_sent != 0)) {
         return "waiting for a client that does not run";
     }
     return NULL;
 }
 
+/* Nobody can start a client: a first one is given up after its time to start, any other waited for.
+ */
+static unsigned park(struct gfsi_life *l, int64_t now)
+{
+    l->parked = true;
+    l->spawn_at = 0;
+    if (l->state == GFS_KEEPER_STARTING) {
+        l->deadline = now + l->start_timeout;
+    }
+    if (l->state == GFS_KEEPER_RESTARTING) {
+        move(l, GFS_KEEPER_WAITING);
+    }
+    return 0;
+}
+
 static unsigned spawn(struct gfsi_life *l, int64_t now)
 {
+    if (l->no_launcher) {
+        return park(l, now);
+    }
     l->running = true;
     l->dying = false;
+    l->hung = false;
     l->spawn_at = 0;
     l->ready_at = 0;
     l->ping_at = 0;
@@ -73,7 +102,23 @@ static unsigned spawn(struct gfsi_life *l, int64_t now)
     return GFSI_LIFE_SPAWN;
 }
 
-static unsigned kill_client(struct gfsi_life *l)
+unsigned gfsi_life_launcher(struct gfsi_life *l, int64_t now, bool here)
+{
+    l->no_launcher = !here;
+    if (!here) {
+        return l->spawn_at != 0 ? park(l, now) : 0;
+    }
+    if (!l->parked) {
+        return 0;
+    }
+    l->parked = false;
+    if (l->state == GFS_KEEPER_WAITING) {
+        move(l, GFS_KEEPER_RESTARTING);
+    }
+    return spawn(l, now);
+}
+
+static unsigned kill_client(struct gfsi_life *l, int64_t now)
 {
     l->deadline = 0;
     l->ping_at = 0;
@@ -81,6 +126,7 @@ static unsigned kill_client(struct gfsi_life *l)
         return 0;
     }
     l->dying = true;
+    l->killed_at = now;
     return GFSI_LIFE_KILL;
 }
 
@@ -109,10 +155,23 @@ unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now)
 
 void gfsi_life_adopt(struct gfsi_life *l, int64_t now, bool ready)
 {
+    l->no_launcher = false;
+    l->parked = false;
+    if (l->state == GFS_KEEPER_WAITING) {
+        move(l, GFS_KEEPER_RESTARTING);
+    }
     (void)spawn(l, now);
     if (ready) {
         (void)gfsi_life_ready(l, now);
     }
+}
+
+unsigned gfsi_life_adopt_lost(struct gfsi_life *l, int64_t now)
+{
+    move(l, GFS_KEEPER_SERVING);
+    move(l, GFS_KEEPER_RESTARTING);
+    l->restarts++;
+    return spawn(l, now);
 }
 
 /* At once after a healthy life, with growing pauses for one that dies young. */
@@ -138,7 +197,17 @@ struct career {
     bool healthy;
     bool progress;
     bool probation;
+    bool failed;
 };
+
+/* Callers have waited for long enough: they get an error. */
+static unsigned give_up(struct gfsi_life *l)
+{
+    l->spawn_at = 0;
+    l->parked = false;
+    move(l, GFS_KEEPER_BROKEN);
+    return GFSI_LIFE_ABORT | GFSI_LIFE_BROKE;
+}
 
 /* The client is gone, the mount goes on: what next? */
 static unsigned succeed(struct gfsi_life *l, int64_t now, const struct career *c)
@@ -153,6 +222,10 @@ static unsigned succeed(struct gfsi_life *l, int64_t now, const struct career *c
         l->restarts++;
         return GFSI_LIFE_REVERT | spawn(l, now);
     }
+    l->failures = c->failed ? l->failures + 1 : 0;
+    if (l->max_failures != 0 && l->failures >= l->max_failures && l->state != GFS_KEEPER_STOPPING) {
+        return give_up(l);
+    }
     return plan_successor(l, now, c->healthy, c->progress);
 }
 
@@ -162,6 +235,7 @@ unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool pro
         .healthy = l->ready_at != 0 && now - l->ready_at >= GFSI_LIFE_HEALTHY_NS,
         .progress = progress,
         .probation = l->probation,
+        .failed = !progress && (l->ready_at == 0 || l->hung),
     };
 
     l->running = false;
@@ -177,6 +251,7 @@ unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool pro
         /* Detached but in use: whoever has files open is served until they are closed. */
         return alive ? succeed(l, now, &career) : GFSI_LIFE_GONE;
     case GFS_KEEPER_SERVING:
+    case GFS_KEEPER_WAITING:
     case GFS_KEEPER_RESTARTING: break;
     }
     if (!alive) {
@@ -203,7 +278,7 @@ unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv)
     if (l->state == GFS_KEEPER_SERVING) {
         move(l, GFS_KEEPER_RESTARTING);
     }
-    return l->running ? kill_client(l) : succeed(l, now, &(struct career){.healthy = true});
+    return l->running ? kill_client(l, now) : succeed(l, now, &(struct career){.healthy = true});
 }
 
 unsigned gfsi_life_unmounted(struct gfsi_life *l)
@@ -212,7 +287,7 @@ unsigned gfsi_life_unmounted(struct gfsi_life *l)
     l->swap = false;
     l->probation = false;
     l->deadline = 0;
-    return l->running || l->spawn_at != 0 ? 0 : GFSI_LIFE_GONE;
+    return l->running || l->spawn_at != 0 || l->parked ? 0 : GFSI_LIFE_GONE;
 }
 
 static unsigned tick_stopping(struct gfsi_life *l, int64_t now, bool alive)
@@ -222,6 +297,7 @@ static unsigned tick_stopping(struct gfsi_life *l, int64_t now, bool alive)
     }
     if (!l->running) {
         l->spawn_at = 0;
+        l->parked = false;
         return GFSI_LIFE_GONE;
     }
     /* The device says ENODEV to the client; one that does not leave then is made to. */
@@ -231,12 +307,18 @@ static unsigned tick_stopping(struct gfsi_life *l, int64_t now, bool alive)
     return 0;
 }
 
+static unsigned kill_hung(struct gfsi_life *l, int64_t now)
+{
+    l->hangs++;
+    l->ping_sent = 0;
+    l->hung = true;
+    return kill_client(l, now) | GFSI_LIFE_HUNG;
+}
+
 static unsigned tick_ping(struct gfsi_life *l, int64_t now)
 {
     if (l->ping_sent != 0 && now - l->ping_sent >= l->hang_timeout) {
-        l->hangs++;
-        l->ping_sent = 0;
-        return kill_client(l) | GFSI_LIFE_HUNG;
+        return kill_hung(l, now);
     }
     if (l->ping_at == 0 || now < l->ping_at) {
         return 0;
@@ -255,13 +337,21 @@ unsigned gfsi_life_tick(struct gfsi_life *l, int64_t now, bool alive)
     if (l->state == GFS_KEEPER_STOPPING) {
         actions = tick_stopping(l, now, alive);
     } else if (!alive && l->state != GFS_KEEPER_STARTING && l->state != GFS_KEEPER_BROKEN) {
-        actions = kill_client(l);
+        actions = kill_client(l, now);
         l->spawn_at = 0;
+        l->parked = false;
         move(l, GFS_KEEPER_BROKEN);
         return actions | GFSI_LIFE_BROKE;
     }
+    if (l->parked && l->deadline != 0 && now >= l->deadline) {
+        return GFSI_LIFE_FAILED;
+    }
+    if (l->dying && l->max_failures != 0 && now - l->killed_at >= GFSI_LIFE_UNKILLABLE_NS &&
+        (l->state == GFS_KEEPER_SERVING || l->state == GFS_KEEPER_RESTARTING)) {
+        return give_up(l);
+    }
     if (l->deadline != 0 && now >= l->deadline) {
-        return actions | kill_client(l);
+        return actions | kill_client(l, now);
     }
     if (l->spawn_at != 0 && now >= l->spawn_at) {
         return actions | spawn(l, now);
@@ -269,9 +359,12 @@ unsigned gfsi_life_tick(struct gfsi_life *l, int64_t now, bool alive)
     return actions | tick_ping(l, now);
 }
 
-void gfsi_life_pong(struct gfsi_life *l)
+unsigned gfsi_life_pong(struct gfsi_life *l, int64_t now, int64_t oldest)
 {
     l->ping_sent = 0;
+    return l->stall_timeout != 0 && oldest >= l->stall_timeout && l->ready_at != 0 && !l->dying
+               ? kill_hung(l, now)
+               : 0;
 }
 
 static int64_t earlier(int64_t a, int64_t b)

@@ -11,9 +11,12 @@
  *
  *   any state --unmounted--> STOPPING --client gone and connection ended--> (removed)
  *
+ *   RESTARTING --nobody can start a client--> WAITING --a launcher is there--> RESTARTING
+ *   any but STARTING --clients fail again and again, or one cannot be killed--> BROKEN (given up)
+ *
  * What may be trusted: from SERVING on the INIT exchange is complete and callers never see an error
- * for a lost client; in RESTARTING callers wait; in BROKEN the kernel answers ENOTCONN and no
- * client runs; in STOPPING the mountpoint is free and the id may be used again. */
+ * for a lost client; in RESTARTING and WAITING callers wait; in BROKEN the kernel answers ENOTCONN
+ * and no client is started; in STOPPING the mountpoint is free and the id may be used again. */
 #ifndef GFSI_LIFE_H
 #define GFSI_LIFE_H
 
@@ -38,6 +41,7 @@ enum gfsi_life_action {
     GFSI_LIFE_BROKE = 1u << 6,  /* say that the connection ended */
     GFSI_LIFE_FAILED = 1u << 7, /* the first client failed: unmount, say so, remove */
     GFSI_LIFE_GONE = 1u << 8,   /* nothing is left: remove */
+    GFSI_LIFE_ABORT = 1u << 9,  /* no client can be had: abort the connection, say so */
 };
 
 struct gfsi_life {
@@ -47,6 +51,12 @@ struct gfsi_life {
     bool swap;             /* it dies because a restart was asked for */
     bool swap_new;         /* ... with new arguments */
     bool probation;        /* it runs new arguments that have not got ready yet */
+    bool no_launcher;      /* nobody can start a client now */
+    bool parked;           /* one is to be started when somebody can */
+    bool hung;             /* it was killed for not answering */
+    unsigned failures;     /* clients in a row that served nothing */
+    unsigned max_failures; /* then the connection is aborted; 0: never */
+    int64_t killed_at;     /* when it was sent SIGKILL */
     int64_t ready_at;      /* when it got ready; 0: not yet */
     int64_t deadline;      /* kill it if nothing happens until then; 0: none */
     int64_t spawn_at;      /* start the next one then; 0: not planned */
@@ -54,6 +64,7 @@ struct gfsi_life {
     int64_t ping_sent;     /* the oldest ping without an answer; 0: none */
     int64_t start_timeout; /* ns */
     int64_t hang_timeout;  /* ns, 0: never */
+    int64_t stall_timeout; /* ns, 0: never; without hang_timeout there are no pings to tell */
     struct gfs_backoff backoff;
     uint64_t restarts;
     uint64_t hangs;
@@ -62,7 +73,10 @@ struct gfsi_life {
 /* A client that lived this long after it was ready was healthy: its successor starts at once. */
 #define GFSI_LIFE_HEALTHY_NS (50 * GFS_NS_PER_MS)
 
-/* `spec` gives the timeouts. Nothing runs yet; state STARTING. */
+/* A client that SIGKILL has not ended after this long is stuck in the kernel. */
+#define GFSI_LIFE_UNKILLABLE_NS (30 * GFS_NS_PER_S)
+
+/* `spec` gives the timeouts; no limit to failures. Nothing runs yet; state STARTING. */
 void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uint64_t seed);
 
 /* What a successor waits at most when the client died young but had answered requests: it may be
@@ -74,12 +88,17 @@ void gfsi_life_init(struct gfsi_life *l, const struct gfs_keeper_spec *spec, uin
 unsigned gfsi_life_start(struct gfsi_life *l, int64_t now);
 /* A client that runs already and was taken over, `ready` or still starting. */
 void gfsi_life_adopt(struct gfsi_life *l, int64_t now, bool ready);
+/* A mount that was served, taken over without a client. */
+unsigned gfsi_life_adopt_lost(struct gfsi_life *l, int64_t now);
+/* Can clients be started (they can until this says otherwise)? */
+unsigned gfsi_life_launcher(struct gfsi_life *l, int64_t now, bool here);
 unsigned gfsi_life_ready(struct gfsi_life *l, int64_t now);
 unsigned gfsi_life_exited(struct gfsi_life *l, int64_t now, bool alive, bool progress);
 unsigned gfsi_life_restart(struct gfsi_life *l, int64_t now, bool new_argv);
 unsigned gfsi_life_unmounted(struct gfsi_life *l);
 unsigned gfsi_life_tick(struct gfsi_life *l, int64_t now, bool alive);
-void gfsi_life_pong(struct gfsi_life *l);
+/* The client answers, and has worked for `oldest` ns at the oldest of its requests. */
+unsigned gfsi_life_pong(struct gfsi_life *l, int64_t now, int64_t oldest);
 
 /* May a restart be asked for now? Not while another one is under way. */
 bool gfsi_life_can_restart(const struct gfsi_life *l);

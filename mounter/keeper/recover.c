@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +18,7 @@
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
+#include "session_take.h"
 #include "spec_dup.h"
 #include "state.h"
 
@@ -115,26 +114,11 @@ static int take_fd(int pidfd, int number)
 /* The session of a process that claims to be our client: the cookie proves it. */
 static int take_session(struct gfsi_held *h, const struct gfsi_state *state, struct gfs_err *err)
 {
-    struct gfs_session *session;
-    struct stat st;
-
     h->session_fd = take_fd(h->client.pidfd, GFS_SESSION_STATE_FD);
     if (h->session_fd < 0) {
         return gfs_err_set_errno(err, errno, "taking descriptors of process %d", state->pid);
     }
-    if (fstat(h->session_fd, &st) != 0 || st.st_size != (off_t)sizeof(*session)) {
-        return gfs_err_set(err, GFS_EPROTO, "process %d has no session", state->pid);
-    }
-    session = mmap(NULL, sizeof(*session), PROT_READ | PROT_WRITE, MAP_SHARED, h->session_fd, 0);
-    if (session == MAP_FAILED) {
-        return gfs_err_set_errno(err, errno, "mapping the session of process %d", state->pid);
-    }
-    h->session = session;
-    if (session->magic != GFS_SESSION_MAGIC || session->version != GFS_SESSION_VERSION ||
-        session->cookie != state->cookie) {
-        return gfs_err_set(err, GFS_EPROTO, "process %d has another session", state->pid);
-    }
-    return 0;
+    return gfsi_session_take(h->session_fd, state->cookie, &h->session, err);
 }
 
 static int take_client(struct gfsi_held *h, const struct gfsi_state *state, struct gfs_err *err)
@@ -201,8 +185,27 @@ static int mount_anew(struct gfsi_keeper *k, const struct gfsi_state *state, str
         h->argv = gfsi_args_dup(state->argv);
     }
     h->dev.made_dir = h->dev.made_dir || state->made_dir;
+    h->remounts++;
     gfsi_held_start(h);
     return 0;
+}
+
+/* What there is of it, its launcher has: it will come. */
+static int remember(struct gfsi_keeper *k, const struct gfsi_state *state, struct gfs_err *err)
+{
+    const struct gfsi_held_memory memory = {
+        .spec = state->spec,
+        .argv = state->argv,
+        .cookie = state->cookie,
+        .minor = state->minor,
+        .made_dir = state->made_dir,
+    };
+    int rc = gfsi_held_remember(k, &memory, err);
+
+    if (rc == 0) {
+        gfs_info("keeper", "mount remembered, waiting for its launcher", "id=%s", state->spec->id);
+    }
+    return rc;
 }
 
 static void recover_one(struct gfsi_keeper *k, const char *id, struct gfsi_state_file *file,
@@ -223,6 +226,12 @@ static void recover_one(struct gfsi_keeper *k, const char *id, struct gfsi_state
     if (rc == 0 && strcmp(file->state.spec->id, id) != 0) {
         rc = gfs_err_set(&err, GFS_ECORRUPT, "state file of '%s' is named '%s'",
                          file->state.spec->id, id);
+    }
+    if (rc == 0 && file->state.spec->launch[0] != '\0') {
+        rc = remember(k, &file->state, &err);
+        if (rc == 0) {
+            return;
+        }
     }
     if (rc == 0 && adopt(k, &file->state, &why) == 0) {
         gfs_info("keeper", "client taken over", "id=%s pid=%d", id, file->state.pid);

@@ -47,7 +47,7 @@ static bool join_mount(struct gfsi_conn *c, struct gfsi_held *h, const struct gf
                           spec->id);
         return true;
     }
-    if (h->life.state == GFS_KEEPER_SERVING) {
+    if (h->life.state == GFS_KEEPER_SERVING || h->life.state == GFS_KEEPER_WAITING) {
         gfsi_request_reply_info(c, h, NULL, 0);
         return true;
     }
@@ -178,6 +178,10 @@ static void serve_collect(struct gfsi_conn *c, const struct gfsi_held *h)
 {
     const int fds[] = {h->dev.fd, h->session_fd};
 
+    if (h->remembered) {
+        gfsi_conn_reply(c, GFS_EUNAVAIL, "the mount's launcher has not come back yet");
+        return;
+    }
     gfsi_request_reply_info(c, h, fds, 2);
 }
 

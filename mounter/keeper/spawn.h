@@ -10,7 +10,8 @@
 #include <gfs/mounter/session.h>
 
 struct gfsi_spawn {
-    const struct gfs_keeper_spec *spec; /* uid, gid, env */
+    const struct gfs_keeper_spec *spec; /* id, env */
+    uint32_t uid, gid;
     const char *const *argv;
     int fuse_fd;
     int session_fd;
@@ -27,6 +28,9 @@ struct gfsi_client {
 /* Returns once the process exists. A program that cannot be executed reports GFS_CONTROL_FAIL over
  * the control socket like any client that cannot start. */
 int gfsi_spawn_client(const struct gfsi_spawn *s, struct gfsi_client *out, struct gfs_err *err);
+
+/* A control socket: the keeper's end (non-blocking) and the client's. */
+int gfsi_control_pair(int *out_ours, int *out_theirs, struct gfs_err *err);
 
 /* Creates the memfd, sized and sealed, and maps it. */
 int gfsi_session_new(const struct gfs_keeper_spec *spec, int *out_fd, struct gfs_session **out,

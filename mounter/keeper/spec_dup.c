@@ -77,8 +77,8 @@ struct gfs_keeper_spec *gfsi_spec_dup(const struct gfs_keeper_spec *spec)
     size_t n_argv = args_count(argv) + 1;
     size_t n_env = args_count(env) + 1;
     size_t texts = text_size(spec->id) + text_size(spec->mountpoint) + text_size(spec->fstype) +
-                   text_size(spec->source) + text_size(spec->log_path) + args_text_size(argv) +
-                   args_text_size(env);
+                   text_size(spec->source) + text_size(spec->log_path) + text_size(spec->launch) +
+                   args_text_size(argv) + args_text_size(env);
     struct gfs_keeper_spec *copy =
         malloc(sizeof(*copy) + (n_argv + n_env) * sizeof(char *) + texts);
     const char **vectors;
@@ -99,6 +99,7 @@ struct gfs_keeper_spec *gfsi_spec_dup(const struct gfs_keeper_spec *spec)
     copy->fstype = put_text(&a, spec->fstype);
     copy->source = put_text(&a, spec->source);
     copy->log_path = put_text(&a, spec->log_path);
+    copy->launch = put_text(&a, spec->launch);
     return copy;
 }
 
@@ -114,12 +115,18 @@ bool gfsi_args_equal(const char *const *a, const char *const *b)
     return a[i] == b[i];
 }
 
+static bool text_equal(const char *a, const char *b)
+{
+    return strcmp(a != NULL ? a : "", b != NULL ? b : "") == 0;
+}
+
 bool gfsi_spec_equal(const struct gfs_keeper_spec *a, const struct gfs_keeper_spec *b)
 {
     return strcmp(a->id, b->id) == 0 && strcmp(a->mountpoint, b->mountpoint) == 0 &&
            strcmp(a->fstype, b->fstype) == 0 && strcmp(a->source, b->source) == 0 &&
            a->options == b->options && a->max_read == b->max_read && a->uid == b->uid &&
            a->gid == b->gid && a->start_timeout_ms == b->start_timeout_ms &&
-           a->hang_timeout_ms == b->hang_timeout_ms && gfsi_args_equal(a->argv, b->argv) &&
+           a->hang_timeout_ms == b->hang_timeout_ms && a->stall_timeout_ms == b->stall_timeout_ms &&
+           text_equal(a->launch, b->launch) && gfsi_args_equal(a->argv, b->argv) &&
            gfsi_args_equal(a->env != NULL ? a->env : no_args, b->env != NULL ? b->env : no_args);
 }

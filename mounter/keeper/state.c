@@ -100,7 +100,7 @@ int gfsi_state_decode(const void *data, size_t len, const char *boot_id,
         return bad(err, "too short");
     }
     memcpy(&h, data, sizeof(h));
-    if (h.magic != STATE_MAGIC || h.version != STATE_VERSION || h.pid <= 0 ||
+    if (h.magic != STATE_MAGIC || h.version != STATE_VERSION || h.pid < 0 ||
         memchr(h.boot_id, '\0', sizeof(h.boot_id)) == NULL ||
         (uint64_t)h.mount_len + h.restart_len != len - sizeof(h)) {
         return bad(err, "not a state file");
@@ -109,6 +109,9 @@ int gfsi_state_decode(const void *data, size_t len, const char *boot_id,
         return gfs_err_set(err, GFS_ENOENT, "keeper state: of another boot");
     }
     rc = decode_messages((const char *)data + sizeof(h), &h, out, err);
+    if (rc == 0 && h.pid == 0 && out->mount.spec.launch[0] == '\0') {
+        rc = bad(err, "no client");
+    }
     if (rc != 0) {
         return rc;
     }

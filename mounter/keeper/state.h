@@ -25,7 +25,7 @@ extern "C" {
 
 struct gfsi_state {
     uint64_t cookie; /* of the session */
-    pid_t pid;       /* of the client */
+    pid_t pid;       /* of the client; 0 if its launcher has not said */
     uint32_t minor;
     bool made_dir;
     const struct gfs_keeper_spec *spec; /* as asked for */

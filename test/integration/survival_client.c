@@ -6,22 +6,18 @@
 
 #include <gfs/base/clock.h>
 #include <gfs/base/str.h>
+#include <gfs/fuse/launcher.h>
 #include <gfs/fuse/server.h>
 
 #include "survival_backend.h"
 
 static const struct option long_options[] = {
-    {"size", required_argument, NULL, 's'},
-    {"entries", required_argument, NULL, 'e'},
-    {"delay-us", required_argument, NULL, 'd'},
-    {"threads", required_argument, NULL, 't'},
-    {"no-resend", no_argument, NULL, 'n'},
-    {"fail", required_argument, NULL, 'f'},
-    {"exit", required_argument, NULL, 'x'},
-    {"mount", required_argument, NULL, 'm'},
-    {"uncached", no_argument, NULL, 'u'},
-    {"passthrough", no_argument, NULL, 'p'},
-    {NULL, 0, NULL, 0},
+    {"size", required_argument, NULL, 's'},     {"entries", required_argument, NULL, 'e'},
+    {"delay-us", required_argument, NULL, 'd'}, {"threads", required_argument, NULL, 't'},
+    {"no-resend", no_argument, NULL, 'n'},      {"fail", required_argument, NULL, 'f'},
+    {"exit", required_argument, NULL, 'x'},     {"mount", required_argument, NULL, 'm'},
+    {"uncached", no_argument, NULL, 'u'},       {"passthrough", no_argument, NULL, 'p'},
+    {"launcher", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
 };
 
 struct options {
@@ -33,6 +29,7 @@ struct options {
     bool passthrough;
     const char *fail; /* refuse to start with these words */
     const char *mount;
+    const char *launcher; /* be one, in this directory */
 };
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -53,6 +50,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'p': o->passthrough = true; break;
         case 'f': o->fail = optarg; break;
         case 'm': o->mount = optarg; break;
+        case 'l': o->launcher = optarg; break;
         default: return false;
         }
     }
@@ -105,6 +103,11 @@ int main(int argc, char **argv)
     }
     if (o.exit_status != 0) {
         return (int)o.exit_status;
+    }
+    if (o.launcher != NULL) {
+        struct gfs_launcher_config config = {.directory = o.launcher, .name = "survival_client"};
+
+        return gfs_launcher_run(&config, &err) == 0 ? 0 : 1;
     }
     if (serve(&o, &err) != 0) {
         (void)fprintf(stderr, "survival_client: %s\n", err.text);

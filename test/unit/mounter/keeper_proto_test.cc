@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gfs/mounter/keeper_proto.h>
+#include <gfs/mounter/launch_proto.h>
 
 namespace
 {
@@ -55,7 +56,9 @@ class KeeperProto : public ::testing::Test
         spec.gid = 65533;
         spec.start_timeout_ms = 1000;
         spec.hang_timeout_ms = 2000;
+        spec.stall_timeout_ms = 3000;
         spec.log_path = "/var/log/x.log";
+        spec.launch = "/runtime-mnt/goosefs/default/hbase";
         spec.argv = argv;
         spec.env = env;
         return spec;
@@ -86,6 +89,8 @@ TEST_F(KeeperProto, ASpecComesOutAsItWentIn)
     EXPECT_EQ(msg_.spec.gid, spec.gid);
     EXPECT_EQ(msg_.spec.start_timeout_ms, spec.start_timeout_ms);
     EXPECT_EQ(msg_.spec.hang_timeout_ms, spec.hang_timeout_ms);
+    EXPECT_EQ(msg_.spec.stall_timeout_ms, spec.stall_timeout_ms);
+    EXPECT_STREQ(msg_.spec.launch, spec.launch);
     ASSERT_EQ(msg_.n_argv, 3u);
     EXPECT_STREQ(msg_.spec.argv[2], "/etc/x");
     EXPECT_EQ(msg_.spec.argv[3], nullptr);
@@ -105,6 +110,10 @@ TEST_F(KeeperProto, RepliesCarryStatusTextAndRecords)
     info.restarts = UINT64_C(5000000000);
     info.resends = 6;
     info.hangs = 7;
+    info.remounts = 8;
+    info.waiting = 9;
+    info.since_ms = 10;
+    info.launch = "/l";
     gfs_keeper_msg_begin(&out_, GFS_KEEPER_LIST | GFS_KEEPER_REPLY, 1);
     gfs_keeper_msg_put_status(&out_, GFS_EBUSY, "too many");
     EXPECT_TRUE(gfs_keeper_msg_put_info(&out_, &info));
@@ -125,6 +134,35 @@ TEST_F(KeeperProto, RepliesCarryStatusTextAndRecords)
     EXPECT_EQ(msg_.infos[0].restarts, UINT64_C(5000000000));
     EXPECT_EQ(msg_.infos[0].resends, 6u);
     EXPECT_EQ(msg_.infos[0].hangs, 7u);
+    EXPECT_EQ(msg_.infos[0].remounts, 8u);
+    EXPECT_EQ(msg_.infos[0].waiting, 9u);
+    EXPECT_EQ(msg_.infos[0].since_ms, 10u);
+    EXPECT_STREQ(msg_.infos[0].launch, "/l");
+}
+
+TEST_F(KeeperProto, WhatALauncherIsToldAndSaysComesOutAsItWentIn)
+{
+    gfs_keeper_spec spec = Spec();
+    gfs_keeper_msg_begin(&out_, GFS_LAUNCH_SPAWN, 5);
+    gfs_keeper_msg_put_id(&out_, spec.id);
+    gfs_keeper_msg_put_argv(&out_, spec.argv);
+    gfs_keeper_msg_put_env(&out_, spec.env);
+    ASSERT_EQ(gfs_keeper_msg_end(&out_), 0);
+    ASSERT_EQ(Decode(), 0);
+    EXPECT_EQ(msg_.type, GFS_LAUNCH_SPAWN);
+    EXPECT_EQ(msg_.n_argv, 3u);
+    EXPECT_STREQ(msg_.env[0], "PATH=/bin");
+
+    gfs_keeper_msg_begin(&out_, GFS_LAUNCH_EXITED, 5);
+    gfs_keeper_msg_put_id(&out_, spec.id);
+    gfs_keeper_msg_put_pid(&out_, 77);
+    gfs_keeper_msg_put_signal(&out_, 9);
+    gfs_keeper_msg_put_status(&out_, 256, nullptr);
+    ASSERT_EQ(gfs_keeper_msg_end(&out_), 0);
+    ASSERT_EQ(Decode(), 0);
+    EXPECT_EQ(msg_.pid, 77u);
+    EXPECT_EQ(msg_.signal, 9u);
+    EXPECT_EQ(msg_.status, 256);
 }
 
 TEST_F(KeeperProto, ARecordThatDoesNotFitLeavesRoomForMore)

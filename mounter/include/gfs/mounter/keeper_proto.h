@@ -25,6 +25,8 @@
  *   RESTART  ID, ARG... (absent: as before)      -> INFO, once the new client serves
  *   COLLECT  ID                          -> INFO, and fds: FUSE device, session memfd
  *
+ * The keeper's conversation with launchers (launch_proto.h) has the same framing.
+ *
  * Encoding and decoding are pure functions; thread: any. */
 #ifndef GFS_MOUNTER_KEEPER_PROTO_H
 #define GFS_MOUNTER_KEEPER_PROTO_H
@@ -82,6 +84,7 @@ enum gfs_keeper_state {
     GFS_KEEPER_RESTARTING = 3, /* client lost, its successor not ready yet; callers wait */
     GFS_KEEPER_STOPPING = 4,   /* unmounted, client still leaving */
     GFS_KEEPER_BROKEN = 5,     /* connection aborted: only UNMOUNT helps */
+    GFS_KEEPER_WAITING = 6,    /* client lost, no launcher to start the next; callers wait */
 };
 
 /* One mount to hold. Texts are borrowed. Two specs are the same when all but log_path are. */
@@ -92,10 +95,13 @@ struct gfs_keeper_spec {
     const char *source;        /* first column of the mount table */
     uint32_t options;          /* enum gfs_keeper_option */
     uint32_t max_read;         /* bytes, 0: the kernel's default */
-    uint32_t uid, gid;         /* what the client runs as; 0: root without any capability change */
+    uint32_t uid, gid;         /* what the client runs as; 0: the keeper's --client-user */
     uint32_t start_timeout_ms; /* from start to ready; 0: 30 s */
     uint32_t hang_timeout_ms;  /* no answer to a ping for so long: replaced; 0: never */
+    uint32_t stall_timeout_ms; /* a request served for so long: replaced; 0: --stall-timeout */
     const char *log_path;      /* appended to by the client's stdout and stderr; "": the keeper's */
+    const char *launch;        /* ""; or a directory (absolute, plain): clients are started by its
+                                  launcher, see launch_proto.h; argv[0] and log_path are not used */
     const char *const *argv;   /* NULL-terminated; argv[0] is the absolute path of the program */
     const char *const *env;    /* NULL-terminated "NAME=value": the client's whole environment but
                                   for GFS_KEEPER_* (see session.h) */
@@ -105,12 +111,16 @@ struct gfs_keeper_spec {
 struct gfs_keeper_info {
     const char *id;
     const char *mountpoint;
-    uint32_t state;    /* enum gfs_keeper_state */
-    uint32_t pid;      /* of the client, 0 when none runs */
-    uint32_t minor;    /* device minor = name below /sys/fs/fuse/connections; 0 unknown */
-    uint64_t restarts; /* clients started after the first */
-    uint64_t resends;  /* requests of a dead client answered by a later one */
-    uint64_t hangs;    /* clients replaced because they did not answer */
+    uint32_t state;     /* enum gfs_keeper_state */
+    uint32_t pid;       /* of the client, 0 when none runs */
+    uint32_t minor;     /* device minor = name below /sys/fs/fuse/connections; 0 unknown */
+    uint64_t restarts;  /* clients started after the first */
+    uint64_t resends;   /* requests of a dead client answered by a later one */
+    uint64_t hangs;     /* clients replaced because they did not answer */
+    uint64_t remounts;  /* times the mount was made anew: keeper and client had died together */
+    uint32_t waiting;   /* requests that the kernel waits for now; 0 also if it does not tell */
+    uint32_t since_ms;  /* how long it has been in this state, at most UINT32_MAX */
+    const char *launch; /* of the spec; NULL is "" */
 };
 
 /* A decoded message. Texts point into the decoded bytes. */
@@ -122,7 +132,9 @@ struct gfs_keeper_msg {
     uint32_t flags;
     int status;       /* replies */
     const char *text; /* replies; "" when absent */
-    bool more;        /* LIST replies: ask again, starting after the last id */
+    uint32_t pid;     /* launch_proto.h */
+    uint32_t signal;
+    bool more; /* LIST replies: ask again, starting after the last id */
     size_t n_infos;
     struct gfs_keeper_info infos[GFS_KEEPER_INFOS_MAX];
     size_t n_argv, n_env;
@@ -139,6 +151,9 @@ void gfs_keeper_msg_put_argv(struct gfs_buf *out, const char *const *argv);
 void gfs_keeper_msg_put_flags(struct gfs_buf *out, uint32_t flags);
 void gfs_keeper_msg_put_status(struct gfs_buf *out, int status, const char *text);
 void gfs_keeper_msg_put_more(struct gfs_buf *out);
+void gfs_keeper_msg_put_env(struct gfs_buf *out, const char *const *env);
+void gfs_keeper_msg_put_pid(struct gfs_buf *out, uint32_t pid);
+void gfs_keeper_msg_put_signal(struct gfs_buf *out, uint32_t signal);
 
 /* False, and `out` as before, when the record does not fit any more. */
 bool gfs_keeper_msg_put_info(struct gfs_buf *out, const struct gfs_keeper_info *info);
@@ -155,6 +170,8 @@ int gfs_keeper_msg_decode(const void *data, size_t len, struct gfs_keeper_msg *o
 /* Is the spec one a keeper can accept? GFS_EINVAL with the reason. */
 int gfs_keeper_spec_check(const struct gfs_keeper_spec *spec, struct gfs_err *err);
 bool gfs_keeper_id_valid(const char *id);
+/* May a client be given this environment (NULL-terminated, may be NULL)? */
+bool gfs_keeper_env_valid(const char *const *env);
 
 /* "starting", "serving", ...; "unknown" for other numbers. */
 const char *gfs_keeper_state_name(uint32_t state);

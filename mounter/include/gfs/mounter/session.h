@@ -107,11 +107,20 @@ struct gfs_session {
     struct gfs_session_open opens[GFS_SESSION_OPENS_MAX];
 };
 
+/* Where in `opens` the bucket of inode `ino` begins. */
+static inline uint32_t gfs_session_bucket(uint64_t ino)
+{
+    return (uint32_t)((ino * UINT64_C(0x9e3779b97f4a7c15) >> 32) %
+                      (GFS_SESSION_OPENS_MAX / GFS_SESSION_OPENS_BUCKET)) *
+           GFS_SESSION_OPENS_BUCKET;
+}
+
 enum gfs_control_type {
     GFS_CONTROL_READY = 1,        /* client: the INIT exchange is done, requests are served */
     GFS_CONTROL_FAIL = 2,         /* client: cannot start, `status` and `text` say why; it exits */
     GFS_CONTROL_PING = 3,         /* keeper: answer with a PONG of the same `value` */
-    GFS_CONTROL_PONG = 4,         /* client */
+    GFS_CONTROL_PONG = 4,         /* client; `extra` is how many ms it has worked at the oldest of
+                                     its requests, `status` how many it works at */
     GFS_CONTROL_BACKING_OPEN = 5, /* client, with one fd: inode `value` is to be backed by it;
                                      `extra` is the client's to choose */
     GFS_CONTROL_BACKING_OPENED = 6, /* keeper: inode `value`, the same `extra`; `status` is the

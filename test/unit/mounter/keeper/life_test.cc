@@ -124,10 +124,10 @@ TEST_F(Life, AnUnansweredPingKillsAndAnAnsweredOneDoesNot)
 {
     Serve();
     EXPECT_EQ(Tick(100), (unsigned)GFSI_LIFE_PING);
-    gfsi_life_pong(&l_);
+    gfsi_life_pong(&l_, now_, 0);
     for (int i = 0; i < 20; i++) {
         EXPECT_EQ(Tick(100), (unsigned)GFSI_LIFE_PING);
-        gfsi_life_pong(&l_);
+        gfsi_life_pong(&l_, now_, 0);
     }
     EXPECT_EQ(Tick(100), (unsigned)GFSI_LIFE_PING);
     EXPECT_EQ(Tick(399), (unsigned)GFSI_LIFE_PING);
