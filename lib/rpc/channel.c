@@ -1,5 +1,6 @@
 /* Life of a channel. */
-#include "channel_priv.h"
+#include "mux_priv.h"
+#include "mux_wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,12 +63,20 @@ int gfs_rpc_channel_new(const char *target, const struct gfs_rpc_channel_opts *o
     channel->max_message = opts->max_message != 0 ? opts->max_message : GFS_RPC_MAX_MESSAGE;
     channel->wait_for_ready = opts->wait_for_ready;
     channel->max_async = opts->max_async != 0 ? opts->max_async : 1024;
+    if (opts->multiplex && channel->max_message >= GFSI_MUX_MESSAGE_MAX) {
+        channel->mux = gfsi_mux_new(channel);
+    }
     gfs_rpc_init();
     rc = gfsi_loop_init(&channel->loop, err);
     if (rc < 0) {
         gfs_rpc_shutdown();
+        gfsi_mux_free(channel->mux);
         free(channel);
         return rc;
+    }
+    if (channel->mux != NULL) {
+        channel->loop.tick = gfsi_mux_tick;
+        channel->loop.tick_arg = channel->mux;
     }
     channel->grpc = grpc_channel_make(where, opts->authority != NULL ? opts->authority : authority,
                                       channel->max_message);
@@ -102,6 +111,7 @@ struct gfs_rpc_channel *gfs_rpc_channel_free(struct gfs_rpc_channel *channel)
     (void)pthread_mutex_unlock(&channel->mutex);
 
     gfsi_loop_fini(&channel->loop);
+    gfsi_mux_free(channel->mux);
     for (unsigned i = 0; i < channel->n_queues; i++) {
         grpc_completion_queue_shutdown(channel->queues[i]);
         (void)grpc_completion_queue_pluck(channel->queues[i], NULL,

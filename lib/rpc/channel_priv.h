@@ -14,18 +14,20 @@ struct gfsi_inflight {
     struct gfsi_inflight *next, *prev;
 };
 
+struct gfsi_mux;
+
 struct gfs_rpc_channel {
     char target[GFSI_TARGET_MAX];
     size_t max_message;
     bool wait_for_ready;
-    unsigned max_async;
     grpc_channel *grpc;
+    struct gfsi_mux *mux; /* NULL: every call is a unary one */
 
     pthread_mutex_t mutex;
     pthread_cond_t idle; /* n_async became 0 */
     bool closed;
     struct gfsi_loop loop; /* asynchronous calls and streams; threads from the first on */
-    unsigned n_async;
+    unsigned n_async, max_async;
     struct gfsi_inflight *inflight;
     grpc_completion_queue *queues[GFSI_CHANNEL_IDLE_QUEUES]; /* for synchronous calls, reused */
     unsigned n_queues;

@@ -1,5 +1,5 @@
 /* Unary calls of the client, waiting and not. */
-#include "channel_priv.h"
+#include "mux_priv.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +135,46 @@ static void give_queue(struct gfs_rpc_channel *channel, grpc_completion_queue *c
     }
 }
 
+/* A call of its own. *out_response is set only on success. */
+static int call_unary(struct gfs_rpc_channel *channel, const char *path,
+                      const ProtobufCMessage *request, const ProtobufCMessageDescriptor *output,
+                      int64_t deadline, struct gfs_rpc_result *result,
+                      ProtobufCMessage **out_response, struct gfs_err *err)
+{
+    struct client_call call;
+    call_init(&call, channel, request, output);
+    grpc_completion_queue *cq = take_queue(channel);
+    const int rc = gfsi_channel_begin(channel, &call.inflight, path, deadline, cq, err);
+    if (rc == 0) {
+        call_start(&call, &call.tag);
+        (void)grpc_completion_queue_pluck(cq, &call.tag, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        *out_response = call_result(&call, result);
+        gfsi_channel_end(channel, &call.inflight);
+        if (channel->mux != NULL && result->code == 0) {
+            gfsi_mux_note_answer(channel->mux);
+        }
+    }
+    give_queue(channel, cq);
+    call_fini(&call);
+    return rc;
+}
+
+/* The same over the shared stream; false: it takes no call now. */
+static bool call_shared(struct gfs_rpc_channel *channel, const char *path,
+                        const ProtobufCMessage *request, const ProtobufCMessageDescriptor *output,
+                        int64_t deadline, struct gfs_rpc_result *result,
+                        ProtobufCMessage **out_response)
+{
+    struct gfsi_mux_call call = {.output = output, .deadline = deadline};
+    if (channel->mux == NULL || !gfsi_mux_begin(channel->mux, &call, path, request)) {
+        return false;
+    }
+    gfsi_mux_wait(channel->mux, &call);
+    *result = call.result;
+    *out_response = call.response;
+    return true;
+}
+
 int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
                              const ProtobufCServiceDescriptor *service, const char *method,
                              const ProtobufCMessage *request, ProtobufCMessage **out_response,
@@ -142,25 +182,15 @@ int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
 {
     GFS_ASSERT(!gfsi_loop_is_current(&channel->loop));
     struct gfs_rpc_result local = {0};
+    ProtobufCMessage *response = NULL;
     char path[GFS_RPC_METHOD_MAX];
     const ProtobufCMessageDescriptor *output;
     int rc = find_method(service, method, request, path, sizeof(path), &output, err);
-    if (rc < 0) {
-        local.code = rc;
-        *(result != NULL ? result : &local) = local;
-        return rc;
-    }
 
-    struct client_call call;
-    call_init(&call, channel, request, output);
-    grpc_completion_queue *cq = take_queue(channel);
-    ProtobufCMessage *response = NULL;
-    rc = gfsi_channel_begin(channel, &call.inflight, path, deadline, cq, err);
-    if (rc == 0) {
-        call_start(&call, &call.tag);
-        (void)grpc_completion_queue_pluck(cq, &call.tag, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
-        response = call_result(&call, &local);
-        gfsi_channel_end(channel, &call.inflight);
+    if (rc == 0 && !call_shared(channel, path, request, output, deadline, &local, &response)) {
+        rc = call_unary(channel, path, request, output, deadline, &local, &response, err);
+    }
+    if (rc == 0) { /* made: err is still as it came */
         rc = local.code;
         if (rc < 0 && local.grpc_status == GRPC_STATUS_UNAVAILABLE) {
             gfsi_channel_reconnect(channel);
@@ -170,8 +200,6 @@ int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
         }
     }
     local.code = rc;
-    give_queue(channel, cq);
-    call_fini(&call);
 
     if (result != NULL) {
         *result = local;
@@ -193,10 +221,31 @@ static void async_completed(struct gfsi_tag *tag, bool ok)
     ProtobufCMessage *response = call_result(call, &result);
     gfsi_channel_end(channel, &call->inflight);
     call_fini(call);
+    if (channel->mux != NULL && result.code == 0) {
+        gfsi_mux_note_answer(channel->mux);
+    }
 
     call->done(call->arg, &result, response);
     free(call);
     gfsi_channel_leave_async(channel);
+}
+
+/* The same over the shared stream; false: it takes no call now. */
+static bool async_shared(struct gfs_rpc_channel *channel, const char *path,
+                         const ProtobufCMessage *request, const ProtobufCMessageDescriptor *output,
+                         int64_t deadline, gfs_rpc_done done, void *arg)
+{
+    struct gfsi_mux_call *call = channel->mux != NULL ? malloc(sizeof(*call)) : NULL;
+    if (call == NULL) {
+        return false;
+    }
+    *call =
+        (struct gfsi_mux_call){.output = output, .deadline = deadline, .done = done, .arg = arg};
+    if (!gfsi_mux_begin(channel->mux, call, path, request)) {
+        free(call);
+        return false;
+    }
+    return true;
 }
 
 int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDescriptor *service,
@@ -209,16 +258,19 @@ int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDe
     if (rc < 0) {
         return rc;
     }
-    struct client_call *call = malloc(sizeof(*call));
-    if (call == NULL) {
-        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
-    }
     rc = gfsi_channel_enter_async(channel, err);
     if (rc < 0) {
-        free(call);
         return rc;
     }
+    if (async_shared(channel, path, request, output, deadline, done, arg)) {
+        return 0;
+    }
 
+    struct client_call *call = malloc(sizeof(*call));
+    if (call == NULL) {
+        gfsi_channel_leave_async(channel);
+        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
+    }
     call_init(call, channel, request, output);
     call->done = done;
     call->arg = arg;

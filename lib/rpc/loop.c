@@ -19,11 +19,12 @@ int gfsi_loop_init(struct gfsi_loop *loop, struct gfs_err *err)
 
 static void *run(void *arg)
 {
-    grpc_completion_queue *cq = arg;
+    const struct gfsi_loop *loop = arg;
 
     for (;;) {
+        const int64_t until = loop->tick != NULL ? loop->tick(loop->tick_arg) : INT64_MAX;
         const grpc_event event =
-            grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+            grpc_completion_queue_next(loop->cq, gfsi_deadline_to_gpr(until), NULL);
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;
         }
@@ -50,7 +51,7 @@ int gfsi_loop_start(struct gfsi_loop *loop, unsigned n_threads, const char *name
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = 0;
     for (unsigned i = 0; i < n_threads && rc == 0; i++) {
-        rc = pthread_create(&loop->threads[i], NULL, run, loop->cq);
+        rc = pthread_create(&loop->threads[i], NULL, run, loop);
         if (rc == 0) {
             char text[16];
             (void)snprintf(text, sizeof(text), "%.8s-rpc%u", name, i % 100);
@@ -76,7 +77,7 @@ void gfsi_loop_fini(struct gfsi_loop *loop)
     }
     grpc_completion_queue_shutdown(loop->cq);
     if (loop->n_threads == 0) {
-        (void)run(loop->cq);
+        (void)run(loop);
     }
     for (unsigned i = 0; i < loop->n_threads; i++) {
         (void)pthread_join(loop->threads[i], NULL);

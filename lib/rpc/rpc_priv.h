@@ -47,6 +47,10 @@ struct gfsi_loop {
     grpc_completion_queue *cq;
     pthread_t *threads;
     unsigned n_threads;
+    /* Called by a thread before it waits; when to come again at the latest, monotonic ns. NULL:
+     * none. Set before start. */
+    int64_t (*tick)(void *arg);
+    void *tick_arg;
 };
 
 /* Creates the queue; threads come with start. */

@@ -68,9 +68,11 @@ int gfs_rpc_server_new(const struct gfs_rpc_server_opts *opts, struct gfs_rpc_se
     server->max_message = opts->max_message != 0 ? opts->max_message : GFS_RPC_MAX_MESSAGE;
     server->n_threads = opts->n_threads != 0 ? opts->n_threads : 2;
     server->max_calls = opts->max_calls != 0 ? opts->max_calls : 4096;
+    server->multiplex = opts->multiplex;
     server->metrics = opts->metrics;
     server->shutdown_tag.fn = shutdown_completed;
-    server->refs = 1;
+    atomic_init(&server->refs, 1);
+    atomic_init(&server->n_running, 0);
 
     gfs_rpc_init();
     const int rc = gfsi_loop_init(&server->loop, err);
@@ -161,14 +163,7 @@ static void dispatch(struct gfs_rpc_server *server, struct gfsi_method *method,
         return;
     }
 
-    (void)pthread_mutex_lock(&server->mutex);
-    const bool full = server->n_running >= server->max_calls;
-    if (!full) {
-        server->n_running++;
-        server->refs++;
-    }
-    (void)pthread_mutex_unlock(&server->mutex);
-    if (full) {
+    if (!gfsi_server_enter(server)) {
         gfsi_call_refuse(server, incoming, GRPC_STATUS_RESOURCE_EXHAUSTED,
                          "too many calls are running");
         return;
@@ -187,7 +182,9 @@ static void slot_filled(struct gfsi_tag *tag, bool ok)
 
     const struct gfsi_incoming incoming = {
         .grpc = slot->call, .deadline = gfsi_deadline_from_gpr(slot->details.deadline)};
-    struct gfsi_method *method = gfsi_method_find(server, slot->details.method);
+    struct gfsi_method *method =
+        gfsi_method_find(server, (const char *)GRPC_SLICE_START_PTR(slot->details.method),
+                         GRPC_SLICE_LENGTH(slot->details.method));
     grpc_call_details_destroy(&slot->details);
     grpc_metadata_array_destroy(&slot->metadata);
     grpc_call_details_init(&slot->details);
@@ -205,7 +202,11 @@ static void slot_filled(struct gfsi_tag *tag, bool ok)
 int gfs_rpc_server_start(struct gfs_rpc_server *server, struct gfs_err *err)
 {
     GFS_ASSERT_EQ(server->state, GFSI_SERVER_NEW);
-    const int rc = gfsi_loop_start(&server->loop, server->n_threads, server->name, err);
+    int rc = server->multiplex ? gfsi_mux_serve(server, err) : 0;
+    if (rc < 0) {
+        return rc;
+    }
+    rc = gfsi_loop_start(&server->loop, server->n_threads, server->name, err);
     if (rc < 0) {
         return rc;
     }
@@ -298,12 +299,9 @@ void gfs_rpc_server_stop(struct gfs_rpc_server *server, int64_t deadline)
     (void)pthread_mutex_unlock(&server->mutex);
 }
 
-void gfsi_server_unref(struct gfs_rpc_server *server)
+static void server_unref(struct gfs_rpc_server *server)
 {
-    (void)pthread_mutex_lock(&server->mutex);
-    const bool last = --server->refs == 0;
-    (void)pthread_mutex_unlock(&server->mutex);
-    if (!last) {
+    if (atomic_fetch_sub(&server->refs, 1) > 1) {
         return;
     }
     pthread_mutex_destroy(&server->mutex);
@@ -312,11 +310,27 @@ void gfsi_server_unref(struct gfs_rpc_server *server)
     free(server);
 }
 
+bool gfsi_server_enter(struct gfs_rpc_server *server)
+{
+    if (atomic_fetch_add(&server->n_running, 1) >= server->max_calls) {
+        atomic_fetch_sub(&server->n_running, 1);
+        return false;
+    }
+    atomic_fetch_add(&server->refs, 1);
+    return true;
+}
+
+void gfsi_server_leave(struct gfs_rpc_server *server)
+{
+    atomic_fetch_sub(&server->n_running, 1);
+    server_unref(server);
+}
+
 struct gfs_rpc_server *gfs_rpc_server_free(struct gfs_rpc_server *server)
 {
     if (server != NULL) {
         gfs_rpc_server_stop(server, 0);
-        gfsi_server_unref(server);
+        server_unref(server);
     }
     return NULL;
 }
@@ -324,6 +338,5 @@ struct gfs_rpc_server *gfs_rpc_server_free(struct gfs_rpc_server *server)
 unsigned gfs_rpc_server_running(const struct gfs_rpc_server *server)
 {
     struct gfs_rpc_server *s = (struct gfs_rpc_server *)(uintptr_t)server;
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&s->mutex);
-    return s->n_running;
+    return atomic_load(&s->n_running);
 }

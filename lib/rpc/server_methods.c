@@ -19,25 +19,20 @@ void gfsi_methods_sort(struct gfs_rpc_server *server)
     }
 }
 
-struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, grpc_slice path)
+struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, const char *path,
+                                     size_t len)
 {
-    if (server->n_methods == 0) {
-        return NULL;
-    }
-    char text[GFS_RPC_METHOD_MAX];
-    const size_t len = GRPC_SLICE_LENGTH(path);
-    if (len >= sizeof(text)) {
-        return NULL;
-    }
-    memcpy(text, GRPC_SLICE_START_PTR(path), len);
-    text[len] = '\0';
-
     size_t low = 0, high = server->n_methods;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
-        const int order = strcmp(text, server->methods[middle].path);
+        struct gfsi_method *method = &server->methods[middle];
+        const size_t own = strlen(method->path);
+        int order = memcmp(path, method->path, len < own ? len : own);
+        if (order == 0 && len == own) {
+            return method;
+        }
         if (order == 0) {
-            return strlen(text) == len ? &server->methods[middle] : NULL;
+            order = len < own ? -1 : 1;
         }
         if (order < 0) {
             high = middle;
@@ -48,7 +43,8 @@ struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, grpc_s
     return NULL;
 }
 
-static int add(struct gfs_rpc_server *server, const struct gfsi_method *method, struct gfs_err *err)
+int gfsi_method_add(struct gfs_rpc_server *server, const struct gfsi_method *method,
+                    struct gfs_err *err)
 {
     GFS_ASSERT_EQ(server->state, GFSI_SERVER_NEW);
     if (server->n_methods >= GFSI_SERVER_METHODS_MAX) {
@@ -108,7 +104,7 @@ int gfs_rpc_server_add_service(struct gfs_rpc_server *server,
             return gfs_err_set(err, GFS_ENAMETOOLONG, "method name %s is too long", m->name);
         }
         add_metrics(server, &method);
-        const int rc = add(server, &method, err);
+        const int rc = gfsi_method_add(server, &method, err);
         if (rc < 0) {
             return rc;
         }
@@ -131,5 +127,5 @@ int gfs_rpc_server_add_stream(struct gfs_rpc_server *server, const char *path,
     if (path[0] != '/' || len < 0 || (size_t)len >= sizeof(method.path)) {
         return gfs_err_set(err, GFS_EINVAL, "'%s' is not /package.Service/Method", path);
     }
-    return add(server, &method, err);
+    return gfsi_method_add(server, &method, err);
 }

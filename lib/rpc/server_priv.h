@@ -4,6 +4,8 @@
 
 #include "rpc_priv.h"
 
+#include <stdatomic.h>
+
 #include <gfs/rpc/server.h>
 #include <gfs/rpc/stream.h>
 
@@ -23,6 +25,8 @@ struct gfsi_method {
     struct gfs_rpc_stream_opts stream_opts;
     unsigned max_streams;
     unsigned n_streams; /* under server->mutex */
+    /* The server stops: ends the stream when it is done with; NULL: at once. */
+    void (*drain)(struct gfs_rpc_stream *stream);
 };
 
 enum gfsi_server_state {
@@ -43,6 +47,7 @@ struct gfs_rpc_server {
     size_t max_message;
     unsigned n_threads;
     unsigned max_calls;
+    bool multiplex;
     struct gfs_metrics *metrics;
 
     grpc_server *grpc;
@@ -56,10 +61,11 @@ struct gfs_rpc_server {
     enum gfsi_server_state state;
     struct gfsi_tag shutdown_tag;
     bool shutdown_done;
-    unsigned refs;                  /* the owner, each call and stream object */
     unsigned n_open;                /* gRPC calls not yet released, unary and stream */
-    unsigned n_running;             /* unary calls not yet freed: bounded by max_calls */
     struct gfs_rpc_stream *streams; /* list through stream->next */
+
+    atomic_uint refs;      /* the owner, each call object */
+    atomic_uint n_running; /* calls not yet freed: bounded by max_calls */
 };
 
 /* What arrived, handed from accept to the call or stream that takes it over. */
@@ -82,10 +88,19 @@ void gfsi_stream_close_all(struct gfs_rpc_server *server);
 
 /* server.c: a gRPC call was released; the object that held it may live on. */
 void gfsi_server_call_closed(struct gfs_rpc_server *server);
-void gfsi_server_unref(struct gfs_rpc_server *server);
+/* A place among the running calls and a reference; false when max_calls are running. */
+bool gfsi_server_enter(struct gfs_rpc_server *server);
+void gfsi_server_leave(struct gfs_rpc_server *server);
 
 /* server_methods.c */
-struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, grpc_slice path);
+struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, const char *path,
+                                     size_t len);
 void gfsi_methods_sort(struct gfs_rpc_server *server);
+/* The same for an entry made by the library itself. */
+int gfsi_method_add(struct gfs_rpc_server *server, const struct gfsi_method *method,
+                    struct gfs_err *err);
+
+/* mux_server.c: takes calls that share a stream; before start. */
+int gfsi_mux_serve(struct gfs_rpc_server *server, struct gfs_err *err);
 
 #endif

@@ -10,6 +10,7 @@
 
 static void send_completed(struct gfsi_tag *tag, bool ok);
 static void receive_completed(struct gfsi_tag *tag, bool ok);
+static void status_completed(struct gfsi_tag *tag, bool ok);
 
 struct gfs_rpc_stream *gfsi_stream_new(const struct gfs_rpc_stream_opts *opts, size_t max_message)
 {
@@ -25,6 +26,7 @@ struct gfs_rpc_stream *gfsi_stream_new(const struct gfs_rpc_stream_opts *opts, s
                                      : GFS_RPC_STREAM_QUEUE_MESSAGES;
     stream->send_tag.fn = send_completed;
     stream->receive_tag.fn = receive_completed;
+    stream->status_tag.fn = status_completed;
     stream->details = grpc_empty_slice();
     stream->refs = 1;
     grpc_metadata_array_init(&stream->initial);
@@ -79,10 +81,10 @@ void gfsi_stream_release(struct gfs_rpc_stream *stream)
 {
     stream->state = GFSI_STREAM_CLOSED;
     while (stream->head != NULL) {
-        struct gfsi_frame *frame = stream->head;
-        stream->head = frame->next;
-        grpc_slice_unref(frame->slice);
-        free(frame);
+        struct gfsi_chunk *chunk = stream->head;
+        stream->head = chunk->next;
+        grpc_slice_unref(chunk->slice);
+        free(chunk);
     }
     stream->tail = NULL;
     grpc_byte_buffer_destroy(GFS_TAKE_PTR(stream->outgoing));
@@ -128,43 +130,85 @@ void gfs_rpc_stream_close(struct gfs_rpc_stream *stream)
 
 /* ---- sending ---- */
 
+/* Where the next @size bytes go: behind the last chunk if there is room. While nothing is under way
+ * the frame goes out at once and gets a chunk of its own size. Under the mutex. */
+static uint8_t *chunk_room(struct gfs_rpc_stream *stream, size_t size)
+{
+    struct gfsi_chunk *chunk = stream->tail;
+    if (stream->head == NULL || GRPC_SLICE_LENGTH(chunk->slice) - chunk->used < size) {
+        const size_t least = stream->sending || stream->delivering ? GFSI_STREAM_CHUNK_BYTES : 0;
+        chunk = malloc(sizeof(*chunk));
+        if (chunk == NULL) {
+            return NULL;
+        }
+        *chunk = (struct gfsi_chunk){.slice = grpc_slice_malloc(size < least ? least : size)};
+        *(stream->head == NULL ? &stream->head : &stream->tail->next) = chunk;
+        stream->tail = chunk;
+    }
+    uint8_t *p = GRPC_SLICE_START_PTR(chunk->slice) + chunk->used;
+    chunk->used += size;
+    chunk->frames++;
+    return p;
+}
+
+uint8_t *gfsi_stream_reserve(struct gfs_rpc_stream *stream, size_t len, int *out_code)
+{
+    if (len > stream->max_message || len + GFSI_FRAME_HEADER > stream->max_message) {
+        *out_code = GFS_ERANGE;
+        return NULL;
+    }
+    const size_t size = GFSI_FRAME_HEADER + len;
+
+    (void)pthread_mutex_lock(&stream->mutex);
+    uint8_t *p = NULL;
+    if (stream->state >= GFSI_STREAM_CLOSING || stream->finishing) {
+        *out_code = GFS_EUNAVAIL;
+    } else if (stream->queued >= stream->queue_messages_max ||
+               (stream->queued > 0 && stream->queued_bytes + size > stream->queue_bytes_max)) {
+        *out_code = GFS_EBUSY;
+    } else {
+        p = chunk_room(stream, size);
+        *out_code = p == NULL ? GFS_ENOMEM : 0;
+    }
+    if (p == NULL) {
+        (void)pthread_mutex_unlock(&stream->mutex);
+        return NULL;
+    }
+
+    stream->queued++;
+    stream->queued_bytes += size;
+    gfsi_frame_put_header(p, (uint32_t)len);
+    return p + GFSI_FRAME_HEADER;
+}
+
+void gfsi_stream_commit(struct gfs_rpc_stream *stream)
+{
+    /* What a callback sends goes out when the message it is about is done with. */
+    if (!stream->delivering || !pthread_equal(stream->deliverer, pthread_self())) {
+        gfsi_stream_pump(stream);
+    }
+    (void)pthread_mutex_unlock(&stream->mutex);
+}
+
 int gfs_rpc_stream_send2(struct gfs_rpc_stream *stream, const void *head, size_t head_len,
                          const void *data, size_t len)
 {
-    if (len > stream->max_message || head_len > stream->max_message ||
-        head_len + len + GFSI_FRAME_HEADER > stream->max_message) {
+    if (len > stream->max_message || head_len > stream->max_message) {
         return GFS_ERANGE;
     }
-    const size_t size = GFSI_FRAME_HEADER + head_len + len;
-
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&stream->mutex);
-    if (stream->state >= GFSI_STREAM_CLOSING) {
-        return GFS_EUNAVAIL;
-    }
-    if (stream->queued >= stream->queue_messages_max ||
-        (stream->queued > 0 && stream->queued_bytes + size > stream->queue_bytes_max)) {
-        return GFS_EBUSY;
-    }
-    struct gfsi_frame *frame = malloc(sizeof(*frame));
-    if (frame == NULL) {
-        return GFS_ENOMEM;
+    int rc;
+    uint8_t *p = gfsi_stream_reserve(stream, head_len + len, &rc);
+    if (p == NULL) {
+        return rc;
     }
 
-    frame->next = NULL;
-    frame->slice = grpc_slice_malloc(size);
-    uint8_t *p = GRPC_SLICE_START_PTR(frame->slice);
-    gfsi_frame_put_header(p, (uint32_t)(head_len + len));
     if (head_len > 0) {
-        memcpy(p + GFSI_FRAME_HEADER, head, head_len);
+        memcpy(p, head, head_len);
     }
     if (len > 0) {
-        memcpy(p + GFSI_FRAME_HEADER + head_len, data, len);
+        memcpy(p + head_len, data, len);
     }
-    *(stream->head == NULL ? &stream->head : &stream->tail->next) = frame;
-    stream->tail = frame;
-    stream->queued++;
-    stream->queued_bytes += size;
-    gfsi_stream_pump(stream);
+    gfsi_stream_commit(stream);
     return 0;
 }
 
@@ -173,31 +217,52 @@ int gfs_rpc_stream_send(struct gfs_rpc_stream *stream, const void *data, size_t 
     return gfs_rpc_stream_send2(stream, NULL, 0, data, len);
 }
 
-void gfsi_stream_pump(struct gfs_rpc_stream *stream)
+/* Takes what goes out in one gRPC message from the queue. Returns the number of slices. */
+static size_t take_batch(struct gfs_rpc_stream *stream, grpc_slice slices[GFSI_STREAM_BATCH_CHUNKS])
 {
-    if (stream->sending || !stream->may_send || stream->head == NULL ||
-        stream->state >= GFSI_STREAM_CLOSING) {
-        return;
-    }
-
-    grpc_slice slices[GFSI_STREAM_BATCH_FRAMES];
     const size_t limit = stream->max_message < GFSI_STREAM_BATCH_BYTES ? stream->max_message
                                                                        : GFSI_STREAM_BATCH_BYTES;
     size_t n = 0, bytes = 0;
-    while (stream->head != NULL && n < GFSI_STREAM_BATCH_FRAMES) {
-        struct gfsi_frame *frame = stream->head;
-        const size_t size = GRPC_SLICE_LENGTH(frame->slice);
-        if (n > 0 && bytes + size > limit) {
+    while (stream->head != NULL && n < GFSI_STREAM_BATCH_CHUNKS) {
+        struct gfsi_chunk *chunk = stream->head;
+        if (n > 0 && bytes + chunk->used > limit) {
             break;
         }
-        slices[n++] = frame->slice;
-        bytes += size;
-        stream->head = frame->next;
-        stream->queued--;
-        stream->queued_bytes -= size;
-        free(frame);
+        slices[n] = chunk->slice;
+        GRPC_SLICE_SET_LENGTH(slices[n], chunk->used);
+        n++;
+        bytes += chunk->used;
+        stream->head = chunk->next;
+        stream->queued -= chunk->frames;
+        stream->queued_bytes -= chunk->used;
+        free(chunk);
+    }
+    return n;
+}
+
+/* The status that ends the call. Under the mutex. */
+static void send_status(struct gfs_rpc_stream *stream)
+{
+    stream->may_send = false;
+    grpc_op op = {.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    op.data.send_status_from_server.status = GRPC_STATUS_OK;
+    gfsi_stream_start(stream, &op, 1, &stream->status_tag);
+}
+
+void gfsi_stream_pump(struct gfs_rpc_stream *stream)
+{
+    if (stream->sending || !stream->may_send || stream->state >= GFSI_STREAM_CLOSING) {
+        return;
+    }
+    if (stream->head == NULL) {
+        if (stream->finishing) {
+            send_status(stream);
+        }
+        return;
     }
 
+    grpc_slice slices[GFSI_STREAM_BATCH_CHUNKS];
+    const size_t n = take_batch(stream, slices);
     stream->outgoing = grpc_raw_byte_buffer_create(slices, n);
     for (size_t i = 0; i < n; i++) {
         grpc_slice_unref(slices[i]);
@@ -206,6 +271,21 @@ void gfsi_stream_pump(struct gfs_rpc_stream *stream)
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     op.data.send_message.send_message = stream->outgoing;
     gfsi_stream_start(stream, &op, 1, &stream->send_tag);
+}
+
+void gfsi_stream_finish(struct gfs_rpc_stream *stream)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&stream->mutex);
+    if (!stream->finishing) {
+        stream->finishing = true;
+        gfsi_stream_pump(stream);
+    }
+}
+
+static void status_completed(struct gfsi_tag *tag, bool ok)
+{
+    (void)ok;
+    gfsi_stream_op_done(gfsi_container_of(tag, struct gfs_rpc_stream, status_tag));
 }
 
 static void send_completed(struct gfsi_tag *tag, bool ok)
@@ -219,6 +299,10 @@ static void send_completed(struct gfsi_tag *tag, bool ok)
     if (ok) {
         gfsi_stream_pump(stream);
     }
+    if (stream->held && stream->queued_bytes <= stream->hold_bytes) {
+        stream->held = false;
+        gfsi_stream_receive(stream);
+    }
     (void)pthread_mutex_unlock(&stream->mutex);
     gfsi_stream_op_done(stream);
 }
@@ -228,6 +312,10 @@ static void send_completed(struct gfsi_tag *tag, bool ok)
 void gfsi_stream_receive(struct gfs_rpc_stream *stream)
 {
     if (stream->state >= GFSI_STREAM_CLOSING) {
+        return;
+    }
+    if (stream->hold_bytes != 0 && stream->queued_bytes > stream->hold_bytes) {
+        stream->held = true; /* until the peer has read what is queued for it */
         return;
     }
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE};
@@ -262,6 +350,10 @@ static void receive_completed(struct gfsi_tag *tag, bool ok)
         return;
     }
 
+    (void)pthread_mutex_lock(&stream->mutex);
+    stream->delivering = true;
+    stream->deliverer = pthread_self();
+    (void)pthread_mutex_unlock(&stream->mutex);
     grpc_slice slice;
     bool valid = gfsi_bytes_flatten(incoming, &slice);
     if (valid) {
@@ -274,6 +366,8 @@ static void receive_completed(struct gfsi_tag *tag, bool ok)
     }
 
     (void)pthread_mutex_lock(&stream->mutex);
+    stream->delivering = false;
+    gfsi_stream_pump(stream);
     gfsi_stream_receive(stream);
     (void)pthread_mutex_unlock(&stream->mutex);
     gfsi_stream_op_done(stream);

@@ -1,6 +1,7 @@
 /* Streams as the client sees them. */
 #include "stream_priv.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include <gfs/base/auto.h>
@@ -98,16 +99,16 @@ static void start(struct gfs_rpc_stream *stream)
     stream->may_send = true;
 }
 
-int gfs_rpc_stream_open(struct gfs_rpc_channel *channel, const char *method,
-                        const struct gfs_rpc_stream_opts *opts,
-                        const struct gfs_rpc_stream_client *callbacks, void *user,
-                        struct gfs_rpc_stream **out, struct gfs_err *err)
+static int stream_open(struct gfs_rpc_channel *channel, const char *method, size_t max_message,
+                       const struct gfs_rpc_stream_opts *opts,
+                       const struct gfs_rpc_stream_client *callbacks, void *user,
+                       struct gfs_rpc_stream **out, struct gfs_err *err)
 {
     int rc = gfsi_channel_enter_async(channel, err);
     if (rc < 0) {
         return rc;
     }
-    struct gfs_rpc_stream *stream = gfsi_stream_new(opts, channel->max_message);
+    struct gfs_rpc_stream *stream = gfsi_stream_new(opts, max_message);
     if (stream == NULL) {
         gfsi_channel_leave_async(channel);
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
@@ -136,4 +137,20 @@ int gfs_rpc_stream_open(struct gfs_rpc_channel *channel, const char *method,
     *out = stream;
     start(stream);
     return 0;
+}
+
+int gfs_rpc_stream_open(struct gfs_rpc_channel *channel, const char *method,
+                        const struct gfs_rpc_stream_opts *opts,
+                        const struct gfs_rpc_stream_client *callbacks, void *user,
+                        struct gfs_rpc_stream **out, struct gfs_err *err)
+{
+    return stream_open(channel, method, channel->max_message, opts, callbacks, user, out, err);
+}
+
+int gfsi_stream_open_sized(struct gfs_rpc_channel *channel, const char *method, size_t max_message,
+                           const struct gfs_rpc_stream_client *callbacks, void *user,
+                           struct gfs_rpc_stream **out)
+{
+    const struct gfs_rpc_stream_opts opts = {.queue_bytes = SIZE_MAX, .queue_messages = UINT_MAX};
+    return stream_open(channel, method, max_message, &opts, callbacks, user, out, NULL);
 }

@@ -12,11 +12,16 @@
 
 /* What goes out in one write, unless a single message is larger. */
 #define GFSI_STREAM_BATCH_BYTES  (256u << 10)
-#define GFSI_STREAM_BATCH_FRAMES 128
+#define GFSI_STREAM_BATCH_CHUNKS 128
 
-struct gfsi_frame {
-    struct gfsi_frame *next;
-    grpc_slice slice; /* 4 bytes of length, then the message */
+/* Frames that wait share pieces of at least this size, so that many small ones go out as few. */
+#define GFSI_STREAM_CHUNK_BYTES (8u << 10)
+
+struct gfsi_chunk {
+    struct gfsi_chunk *next;
+    grpc_slice slice; /* frames: 4 bytes of length, then the message */
+    size_t used;
+    unsigned frames;
 };
 
 /*
@@ -56,11 +61,16 @@ struct gfs_rpc_stream {
     bool closed_here;
     bool may_send; /* initial metadata is on its way */
     bool sending;
-    struct gfsi_frame *head, *tail;
+    bool finishing;  /* server: the status follows what is queued */
+    bool delivering; /* on_message runs, on this thread: what it sends goes out together */
+    pthread_t deliverer;
+    size_t hold_bytes; /* nothing is read while more than this waits to be sent; 0: never held */
+    bool held;
+    struct gfsi_chunk *head, *tail;
     size_t queued_bytes;
     unsigned queued;
     grpc_byte_buffer *outgoing, *incoming;
-    struct gfsi_tag open_tag, receive_tag, send_tag, close_tag;
+    struct gfsi_tag open_tag, receive_tag, send_tag, status_tag, close_tag;
 
     /* client */
     struct gfs_rpc_channel *channel;
@@ -82,6 +92,20 @@ struct gfs_rpc_stream {
 };
 
 struct gfs_rpc_stream *gfsi_stream_new(const struct gfs_rpc_stream_opts *opts, size_t max_message);
+
+/* gfs_rpc_stream_open with another limit for what the stream sends and no bound of its queue's own:
+ * for a user who bounds it. */
+int gfsi_stream_open_sized(struct gfs_rpc_channel *channel, const char *method, size_t max_message,
+                           const struct gfs_rpc_stream_client *callbacks, void *user,
+                           struct gfs_rpc_stream **out);
+
+/* Room for a message of @len bytes at the end of the queue, to be filled under the mutex, which is
+ * held on success. NULL, without it, and *out_code: what gfs_rpc_stream_send would return. */
+uint8_t *gfsi_stream_reserve(struct gfs_rpc_stream *stream, size_t len, int *out_code);
+/* Behind the last gfsi_stream_reserve: sends what is queued, releases the mutex. */
+void gfsi_stream_commit(struct gfs_rpc_stream *stream);
+/* Server: ends the stream with OK behind what is queued. Thread: any. */
+void gfsi_stream_finish(struct gfs_rpc_stream *stream);
 
 /* Starts a batch and counts it. Under the mutex. */
 void gfsi_stream_start(struct gfs_rpc_stream *stream, const grpc_op *ops, size_t n,

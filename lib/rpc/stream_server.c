@@ -158,6 +158,10 @@ void gfsi_stream_close_all(struct gfs_rpc_server *server)
     /* The state keeps new ones out; a stream leaves the list only through its close. */
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&server->mutex);
     for (struct gfs_rpc_stream *s = server->streams; s != NULL; s = s->next) {
-        gfsi_stream_fail(s, true);
+        if (s->method->drain != NULL) {
+            s->method->drain(s);
+        } else {
+            gfsi_stream_fail(s, true);
+        }
     }
 }

@@ -61,6 +61,7 @@ void EchoServer::Say(gfs_rpc_call *call, const ProtobufCMessage *request, void *
     if (r->response_bytes > 0) {
         response.payload.data = reinterpret_cast<uint8_t *>(payload.data());
         response.payload.len = payload.size();
+        self->said_large.Add();
     }
     gfs_rpc_reply(call, &response.base);
 }

@@ -70,9 +70,10 @@ class EchoServer
     }
     void Free();
 
-    Counter held;      // calls of Hold that arrived
-    Counter cancelled; // calls of Hold that were cancelled
-    Counter released;  // their arguments were released
+    Counter said_large; // answers of Say that the request gave a size for
+    Counter held;       // calls of Hold that arrived
+    Counter cancelled;  // calls of Hold that were cancelled
+    Counter released;   // their arguments were released
     bool reply_on_cancel = true;
     void ReleaseHeld(); // answers every held call
     size_t n_held();

@@ -179,7 +179,7 @@ TEST(Stream, SendNeverBlocksAndAFullQueueIsBusy)
     gfs_rpc_stream_opts few = {};
     few.queue_messages = 2;
     ClientStream other;
-    Channel nowhere("127.0.0.1:1", {nullptr, 0, nullptr, true, 0});
+    Channel nowhere("127.0.0.1:1", {nullptr, 0, nullptr, true, 0, false});
     ASSERT_EQ(other.Open(nowhere.get(), &few), 0);
     EXPECT_EQ(other.Send("1"), 0); // taken by the write that waits for the connection
     EXPECT_EQ(other.Send("2"), 0);

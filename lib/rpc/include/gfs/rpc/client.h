@@ -6,6 +6,15 @@
  * the server cannot be reached. Callbacks run there: they must not block, nor make synchronous
  * calls on the same channel.
  *
+ * Sharing a stream. A gRPC call of its own costs each side more than most calls' work. On a channel
+ * with `multiplex` calls travel as frames of one bidirectional stream, those that wait for a write
+ * together in one message; so do their answers. To callers nothing changes: errors, deadlines,
+ * cancellation and limits are those of unary calls, and when the stream breaks, every call in
+ * flight ends as a unary one whose connection broke. The stream is opened after a few calls; before
+ * that, while it is away, for requests over 64 KiB, beyond 1024 calls in flight, and with a server
+ * that does not know it (struct gfs_rpc_server_opts), calls are unary ones. It starts the channel's
+ * thread.
+ *
  * A channel connects at its first call and reconnects by itself (first after 20 ms, at most every
  * 500 ms). While there is no connection a call fails at once with GFS_EUNAVAIL, unless
  * wait_for_ready. */
@@ -36,6 +45,7 @@ struct gfs_rpc_channel_opts {
     const char *authority; /* sent as ":authority"; NULL: from the target */
     bool wait_for_ready;   /* calls wait for a connection until their deadline */
     unsigned max_async;    /* asynchronous calls in flight, beyond: GFS_EBUSY; 0: 1024 */
+    bool multiplex;        /* calls share one stream, see below */
 };
 
 /* "host:port", "[v6]:port" or "unix:///path". `opts` may be NULL. Does not connect. GFS_EINVAL when

@@ -39,6 +39,9 @@ struct gfs_rpc_server_opts {
     size_t max_message;          /* bytes; 0: GFS_RPC_MAX_MESSAGE */
     unsigned n_threads;          /* 0: 2; at most 64 */
     unsigned max_calls;          /* running at the same time, streams not counted; 0: 4096 */
+    bool multiplex;              /* also serves calls that share one stream (client.h). All calls of
+                                    a stream run on one thread, one after the other: only for a
+                                    server whose handlers never block */
     struct gfs_metrics *metrics; /* borrowed for the server's life; NULL: none. Per method:
                                     goosefs_rpc_server_seconds, goosefs_rpc_server_errors_total */
 };
