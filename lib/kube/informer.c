@@ -6,6 +6,7 @@
 #include <gfs/base/str.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct gfs_kube_informer {
     struct gfs_kube_selector selector; /* texts owned */
     gfs_kube_change_fn change;
     void *arg;
+    gfs_kube_trim_fn trim; /* may be NULL */
 
     pthread_mutex_t mutex; /* everything below */
     pthread_cond_t cond;
@@ -113,17 +115,33 @@ static void tell(struct gfs_kube_informer *inf, json_t *before, json_t *now)
     }
 }
 
+void gfs_kube_informer_set_trim(struct gfs_kube_informer *inf, gfs_kube_trim_fn trim)
+{
+    inf->trim = trim;
+}
+
+static json_t *trimmed(const struct gfs_kube_informer *inf, json_t *object)
+{
+    json_t *kept = inf->trim != NULL ? inf->trim(object) : NULL;
+    return kept != NULL ? kept : json_incref(object);
+}
+
 /* ---- list ---- */
+
+struct listing {
+    const struct gfs_kube_informer *inf;
+    json_t *fresh;
+};
 
 static int collect(void *arg, json_t *object)
 {
-    json_t *fresh = arg;
+    const struct listing *l = arg;
     char key[KEY_MAX];
-    if (json_object_size(fresh) == GFS_KUBE_OBJECTS_MAX) {
+    if (json_object_size(l->fresh) == GFS_KUBE_OBJECTS_MAX) {
         return GFS_ERANGE;
     }
     key_of(object, key);
-    return json_object_set(fresh, key, object) == 0 ? GFS_OK : GFS_ENOMEM;
+    return json_object_set_new(l->fresh, key, trimmed(l->inf, object)) == 0 ? GFS_OK : GFS_ENOMEM;
 }
 
 /* Replaces the copy and reports the differences: what a watch would have shown meanwhile. Only this
@@ -156,8 +174,9 @@ static int list(struct gfs_kube_informer *inf, struct gfs_err *err)
     if (fresh == NULL) {
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
-    int rc = gfs_kube_list(inf->client, inf->resource, &inf->selector, collect, fresh, inf->version,
-                           sizeof inf->version, err);
+    struct listing listing = {.inf = inf, .fresh = fresh};
+    int rc = gfs_kube_list(inf->client, inf->resource, &inf->selector, collect, &listing,
+                           inf->version, sizeof inf->version, err);
     if (rc == GFS_ERANGE && err->text[0] == '\0') {
         rc = gfs_err_set(err, rc, "more than %d %s", GFS_KUBE_OBJECTS_MAX, inf->resource->plural);
     }
@@ -172,6 +191,7 @@ static int list(struct gfs_kube_informer *inf, struct gfs_err *err)
         (void)pthread_cond_broadcast(&inf->cond);
     }
     json_decref(fresh);
+    (void)malloc_trim(0); /* pages of a list are ten times what is kept of them */
     return rc;
 }
 
@@ -201,9 +221,11 @@ static int on_event(void *arg, const char *type, json_t *object)
     if (!gone && gfs_kube_informer_count(inf) >= GFS_KUBE_OBJECTS_MAX) {
         return GFS_ERANGE;
     }
-    json_t *before = swap(inf, key, gone ? NULL : object);
-    tell(inf, before, gone ? NULL : object);
+    json_t *now = gone ? NULL : trimmed(inf, object);
+    json_t *before = swap(inf, key, now);
+    tell(inf, before, now);
     json_decref(before);
+    json_decref(now);
     return 0;
 }
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE          500
-#define PAGES_MAX     1000       /* of one list; a server that never ends is refused */
+#define PAGE          100  /* bounds what a list costs for a moment: objects are 10 KiB and more */
+#define PAGES_MAX     1000 /* of one list; a server that never ends is refused */
 #define EVENT_MAX     (4u << 20) /* bytes of one watch event: etcd refuses larger objects */
 #define WATCH_SECONDS 290        /* the server ends the watch then, and we resume */
 

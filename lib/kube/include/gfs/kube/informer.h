@@ -31,6 +31,10 @@ typedef void (*gfs_kube_change_fn)(void *arg, json_t *before, json_t *now);
 int gfs_kube_informer_new(struct gfs_kube_client *client, const struct gfs_kube_resource *resource,
                           const struct gfs_kube_selector *selector, gfs_kube_change_fn change,
                           void *arg, struct gfs_kube_informer **out, struct gfs_err *err);
+
+/* What to keep of an object: a new reference, NULL: the object as it is. Before start. */
+typedef json_t *(*gfs_kube_trim_fn)(json_t *object);
+void gfs_kube_informer_set_trim(struct gfs_kube_informer *informer, gfs_kube_trim_fn trim);
 int gfs_kube_informer_start(struct gfs_kube_informer *informer, struct gfs_err *err);
 
 /* Whether the first list has been delivered; waits for it until `deadline` (monotonic ns). */
