@@ -1,10 +1,13 @@
 #include <gfs/controller/desired.h>
 
 #include <stdio.h>
+#include <string.h>
 
 #include <gfs/base/assert.h>
 
 #include "desired/desired_priv.h"
+
+#define LABEL_MAX 63 /* characters of a label's name */
 
 /* FNV-1a, 64 bits: small, stable for ever, and good enough to spread names. */
 uint64_t gfsi_hash(uint64_t hash, const char *text)
@@ -36,6 +39,25 @@ void gfs_pod_suffix(const char *seed, const char *ns, const char *owner, int ind
     }
 
     out[GFS_POD_SUFFIX_LEN] = '\0';
+}
+
+void gfs_label_key(const char *prefix, const char *ns, const char *name,
+                   char out[GFS_LABEL_KEY_MAX])
+{
+    char full[512];
+    const char *slash = strchr(prefix, '/');
+    size_t start = slash != NULL ? (size_t)(slash + 1 - prefix) : 0;
+
+    (void)snprintf(full, sizeof(full), "%s%s-%s", prefix, ns, name);
+    if (strlen(full + start) <= LABEL_MAX) {
+        (void)snprintf(out, GFS_LABEL_KEY_MAX, "%.*s", GFS_LABEL_KEY_MAX - 1, full);
+        return;
+    }
+
+    uint64_t hash = gfsi_hash(gfsi_hash(GFSI_HASH_INIT, ns), name);
+
+    (void)snprintf(out, GFS_LABEL_KEY_MAX, "%.*s-%016llx", (int)(start + LABEL_MAX - 17), full,
+                   (unsigned long long)hash);
 }
 
 const char *gfs_role_name(enum gfs_role role)

@@ -6,22 +6,12 @@
 #define ANNOTATION_CAPACITY "pvc.fluid.io/resources.requests.storage"
 #define ANNOTATION_SKIP     "fluid.io/skip-check-mount-ready-target"
 
-/* A label key is a prefix and at most 63 characters. A longer name is cut and told apart by its
- * hash, so that plugin and controllers compute the same key from namespace and name alone; by UID,
- * as the predecessor did it, they did not. */
 static const char *label_key(struct gfsi_build *b, const char *prefix)
 {
-    const char *key = gfsi_textf(b, "%s%s-%s", prefix, b->plan->ns, b->plan->name);
-    const char *slash = strchr(key, '/');
+    char key[GFS_LABEL_KEY_MAX];
 
-    if (slash == NULL || strlen(slash + 1) <= 63) {
-        return key;
-    }
-
-    uint64_t hash = gfsi_hash(gfsi_hash(GFSI_HASH_INIT, b->plan->ns), b->plan->name);
-
-    return gfsi_textf(b, "%.*s-%016llx", (int)(slash + 1 - key) + 46, key,
-                      (unsigned long long)hash);
+    gfs_label_key(prefix, b->plan->ns, b->plan->name, key);
+    return gfsi_textf(b, "%s", key);
 }
 
 static const char *clean_policy_name(enum gfs_clean_policy policy)

@@ -33,6 +33,7 @@ enum gfsi_kube_kind {
     GFSI_KUBE_BUDGETS,
     GFSI_KUBE_VOLUMES,
     GFSI_KUBE_CLAIMS,
+    GFSI_KUBE_NODES, /* may stay unknown: an older role has no right to see them */
     GFSI_KUBE_KINDS
 };
 
@@ -47,7 +48,9 @@ struct gfsi_kube_pair {
     struct gfs_client *masters;
     struct gfs_dataset_status ds;
     struct gfs_runtime_status rs;
-    json_t *applied; /* "plural/name": {"hash", "version"} after our last write */
+    int refused, told;      /* number of masters asked for in vain; 0: none */
+    int64_t cleaning_since; /* monotonic ns; 0: not yet */
+    json_t *applied;        /* "plural/name": {"hash", "version"} after our last write */
     char leader[GFS_KUBE_NAME_MAX + 1]; /* pod of the leading master; "": none answered */
     bool loaded;                        /* mutex */
 };
@@ -57,7 +60,7 @@ struct gfsi_kube {
     struct gfs_kube_client *client;
     struct gfs_kube_recorder *recorder;
     struct gfs_kube_informer *informers[GFSI_KUBE_KINDS];
-    struct gfs_kube_queue *datasets, *runtimes, *loads;
+    struct gfs_kube_queue *datasets, *runtimes, *loads, *nodes;
     pthread_mutex_t mutex;
     struct gfsi_kube_pair *pairs;
     struct gfs_client *loading; /* of the loader's call under way; mutex */
@@ -80,6 +83,26 @@ struct gfsi_kube_round {
  * many ns, 0: when something changes. */
 int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct gfs_err *err);
 int64_t gfsi_kube_reconcile_dataset(struct gfsi_kube *k, const char *key, struct gfs_err *err);
+/* The key is a node's name. nodes.c */
+int64_t gfsi_kube_reconcile_node(struct gfsi_kube *k, const char *key, struct gfs_err *err);
+/* Takes the label that lets clients start off every node. */
+int gfsi_kube_unmark_nodes(struct gfsi_kube *k, const char *ns, const char *name,
+                           struct gfs_err *err);
+
+/* ---- cleanup.c ---- */
+/* Remembers the nodes its pods are on. */
+int gfsi_kube_note_nodes(struct gfsi_kube_round *r);
+/* Ends the runtime's pods and removes what they left: 0 when that is done (or was given up), else
+ * when to come back, ns. */
+int64_t gfsi_kube_clean(struct gfsi_kube_round *r);
+
+/* ---- trim.c: new references ---- */
+json_t *gfsi_kube_trim_users(json_t *object); /* what users write: all but field managers */
+json_t *gfsi_kube_trim_part(json_t *object);  /* metadata */
+json_t *gfsi_kube_trim_set(json_t *object);   /* and status */
+json_t *gfsi_kube_trim_pod(json_t *object);
+json_t *gfsi_kube_trim_volume(json_t *object);
+json_t *gfsi_kube_trim_node(json_t *object);
 
 /* ---- observe.c ---- */
 /* What there is; and where a template has changed, one pod is replaced (rollout.h). */
@@ -93,6 +116,10 @@ void gfsi_kube_pair_drop(struct gfsi_kube *k, const char *key);
 /* Objects and plan from what the API server has. GFS_EINVAL: the user's fault, said in err. */
 int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const json_t *dataset,
                         const json_t *runtime, struct gfs_err *err);
+
+/* The runtime alone, into pair->runtime. GFS_EINVAL as above. */
+int gfsi_kube_pair_parse(struct gfsi_kube_pair *pair, const json_t *runtime, struct gfs_err *err);
+struct gfsi_kube_place gfsi_kube_place_of(const struct gfsi_kube *k);
 
 /* ---- apply.c ---- */
 /* A new reference from the copy, NULL when it is not there. */

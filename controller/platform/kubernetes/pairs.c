@@ -143,6 +143,33 @@ static int parse(const json_t *json, struct gfs_object **out, struct gfs_err *er
     return 0;
 }
 
+int gfsi_kube_pair_parse(struct gfsi_kube_pair *pair, const json_t *runtime, struct gfs_err *err)
+{
+    return parse(runtime, &pair->runtime, err);
+}
+
+struct gfsi_kube_place gfsi_kube_place_of(const struct gfsi_kube *k)
+{
+    return (struct gfsi_kube_place){
+        .image = k->opts.image,
+        .mount_root = k->opts.mount_root,
+        .journal_root = "/var/lib/goosefs",
+        .launch_pod = k->opts.launch_pod,
+    };
+}
+
+/* Of what runs, the number of masters stays. */
+static void keep_masters(struct gfsi_kube_pair *pair)
+{
+    size_t running = pair->rs.roles[GFS_ROLE_MASTER].desired;
+    int *wanted = &pair->runtime->runtime->master.replicas;
+
+    pair->refused = running > 0 && running != (size_t)*wanted ? *wanted : 0;
+    if (pair->refused != 0) {
+        *wanted = (int)running;
+    }
+}
+
 /* The number of nodes is the scheduler's business: one node stands for all in the plan. */
 int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const json_t *dataset,
                         const json_t *runtime, struct gfs_err *err)
@@ -164,6 +191,7 @@ int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const 
         rc = parse(runtime, &pair->runtime, err);
     }
     if (rc == 0) {
+        keep_masters(pair);
         rc = gfs_desired(pair->dataset, pair->runtime, &facts, &plan, err);
     }
     if (rc < 0) {

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <gfs/base/str.h>
+
+#include "platform/kubernetes/nodes.h"
 #include "platform/kubernetes/objects_priv.h"
 
 #define SOCKET_PROPERTY "goosefs.worker.data.server.domain.socket.address"
@@ -81,6 +84,36 @@ static void add_tiers(const struct gfsi_kube_build *b, const struct gfs_pod *pod
     }
 }
 
+/* Capacity by kind, for the labels of its node (nodes.h). */
+static json_t *capacity(const struct gfs_pod *pod)
+{
+    uint64_t bytes[2] = {0, 0}; /* memory, disk */
+
+    for (int level = 0; level < GFS_TIER_MAX_LEVELS; level++) {
+        char key[96];
+
+        (void)snprintf(key, sizeof(key), "goosefs.worker.tieredstore.level%d.alias", level);
+
+        const char *alias = gfs_kvs_get(&pod->properties, key);
+
+        (void)snprintf(key, sizeof(key), "goosefs.worker.tieredstore.level%d.dirs.quota", level);
+
+        const char *quotas = gfs_kvs_get(&pod->properties, key);
+
+        while (alias != NULL && quotas != NULL && *quotas != '\0') {
+            size_t len = strcspn(quotas, ",");
+            char one[64];
+            uint64_t size = 0;
+
+            (void)snprintf(one, sizeof(one), "%.*s", (int)len, quotas);
+            bytes[strcmp(alias, "MEM") != 0] += gfs_parse_size(one, &size) == 0 ? size : 0;
+            quotas += len + (quotas[len] == ',');
+        }
+    }
+
+    return json_sprintf("%llu %llu", (unsigned long long)bytes[0], (unsigned long long)bytes[1]);
+}
+
 /* Where clients of the node are handed files: the socket lies in the runtime's directory, which the
  * client's pod has under the same name. The worker is in the clients' group, so they may connect.
  */
@@ -139,6 +172,9 @@ json_t *gfsi_kube_worker_set(const struct gfsi_kube_build *b)
 
     json_t *pods = gfsi_kube_template(b, GFS_ROLE_WORKER, role, spec);
     json_t *labels = json_object_get(json_object_get(pods, "metadata"), "labels");
+
+    gfsi_kube_set(gfs_kube_at(pods, "metadata", "annotations", NULL), GFSI_KUBE_CACHE,
+                  capacity(pod));
 
     gfsi_kube_set(labels, "fluid.io/dataset-placement",
                   json_string(exclusive(b) ? "Exclusive" : "Shared"));

@@ -25,7 +25,7 @@
 #define BACKOFF_NS      (500 * GFS_NS_PER_MS)
 #define BACKOFF_MAX_NS  (30 * GFS_NS_PER_S)
 #define SYNC_NS         (60 * GFS_NS_PER_S)
-#define THREADS_MAX     (RUNTIME_WORKERS + 2)
+#define THREADS_MAX     (RUNTIME_WORKERS + 3)
 
 struct runner {
     struct gfsi_kube kube;
@@ -69,6 +69,33 @@ static void on_part(void *arg, json_t *before, json_t *now)
             json_string_value(json_object_get(labels, "release")));
 }
 
+/* The node of a worker is labelled; so is the one a worker has left. */
+static void on_pod(void *arg, json_t *before, json_t *now)
+{
+    struct gfsi_kube *k = arg;
+    const json_t *both[] = {before, now};
+
+    on_part(arg, before, now);
+    for (size_t i = 0; i < 2; i++) {
+        const char *node = json_string_value(gfs_kube_at(both[i], "spec", "nodeName", NULL));
+
+        if (node != NULL &&
+            strcmp(gfsi_kube_meta(both[i], "labels", "role"), "goosefs-worker") == 0) {
+            (void)gfs_kube_queue_add(k->nodes, node);
+        }
+    }
+}
+
+static void on_node(void *arg, json_t *before, json_t *now)
+{
+    struct gfsi_kube *k = arg;
+
+    if (now != NULL && !json_equal(gfs_kube_at(before, "metadata", "labels", NULL),
+                                   gfs_kube_at(now, "metadata", "labels", NULL))) {
+        (void)gfs_kube_queue_add(k->nodes, gfs_kube_name(now));
+    }
+}
+
 static void on_claim(void *arg, json_t *before, json_t *now)
 {
     struct gfsi_kube *k = arg;
@@ -94,18 +121,23 @@ static int start_informers(struct gfsi_kube *k, struct gfs_err *err)
         const struct gfs_kube_resource *resource;
         const struct gfs_kube_selector *selector;
         gfs_kube_change_fn change;
+        gfs_kube_trim_fn trim;
     } table[GFSI_KUBE_KINDS] = {
-        [GFSI_KUBE_DATASETS] = {&gfs_kube_datasets, &all, on_pair_object},
-        [GFSI_KUBE_RUNTIMES] = {&gfs_kube_goosefsruntimes, &all, on_pair_object},
-        [GFSI_KUBE_PODS] = {&gfs_kube_pods, &ours, on_part},
-        [GFSI_KUBE_SERVICES] = {&gfs_kube_services, &ours, on_part},
-        [GFSI_KUBE_CONFIGMAPS] = {&gfs_kube_configmaps, &ours, on_part},
-        [GFSI_KUBE_STATEFULSETS] = {&gfs_kube_statefulsets, &ours, on_part},
-        [GFSI_KUBE_REPLICASETS] = {&gfs_kube_replicasets, &ours, on_part},
-        [GFSI_KUBE_DAEMONSETS] = {&gfs_kube_daemonsets, &ours, on_part},
-        [GFSI_KUBE_BUDGETS] = {&gfs_kube_poddisruptionbudgets, &ours, on_part},
-        [GFSI_KUBE_VOLUMES] = {&gfs_kube_persistentvolumes, &ours, on_volume},
-        [GFSI_KUBE_CLAIMS] = {&gfs_kube_persistentvolumeclaims, &ours, on_claim},
+        [GFSI_KUBE_DATASETS] = {&gfs_kube_datasets, &all, on_pair_object, gfsi_kube_trim_users},
+        [GFSI_KUBE_RUNTIMES] = {&gfs_kube_goosefsruntimes, &all, on_pair_object,
+                                gfsi_kube_trim_users},
+        [GFSI_KUBE_PODS] = {&gfs_kube_pods, &ours, on_pod, gfsi_kube_trim_pod},
+        [GFSI_KUBE_SERVICES] = {&gfs_kube_services, &ours, on_part, gfsi_kube_trim_part},
+        [GFSI_KUBE_CONFIGMAPS] = {&gfs_kube_configmaps, &ours, on_part, gfsi_kube_trim_part},
+        [GFSI_KUBE_STATEFULSETS] = {&gfs_kube_statefulsets, &ours, on_part, gfsi_kube_trim_set},
+        [GFSI_KUBE_REPLICASETS] = {&gfs_kube_replicasets, &ours, on_part, gfsi_kube_trim_set},
+        [GFSI_KUBE_DAEMONSETS] = {&gfs_kube_daemonsets, &ours, on_part, gfsi_kube_trim_set},
+        [GFSI_KUBE_BUDGETS] = {&gfs_kube_poddisruptionbudgets, &ours, on_part, gfsi_kube_trim_part},
+        [GFSI_KUBE_VOLUMES] = {&gfs_kube_persistentvolumes, &ours, on_volume,
+                               gfsi_kube_trim_volume},
+        [GFSI_KUBE_CLAIMS] = {&gfs_kube_persistentvolumeclaims, &ours, on_claim,
+                              gfsi_kube_trim_part},
+        [GFSI_KUBE_NODES] = {&gfs_kube_nodes, &all, on_node, gfsi_kube_trim_node},
     };
     /* dataset-controller alone needs the two kinds users write. */
     size_t n = (k->opts.controllers & GFS_CONTROLLER_RUNTIME) != 0 ? GFSI_KUBE_KINDS
@@ -116,10 +148,11 @@ static int start_informers(struct gfsi_kube *k, struct gfs_err *err)
         rc = gfs_kube_informer_new(k->client, table[i].resource, table[i].selector, table[i].change,
                                    k, &k->informers[i], err);
         if (rc == 0) {
+            gfs_kube_informer_set_trim(k->informers[i], table[i].trim);
             rc = gfs_kube_informer_start(k->informers[i], err);
         }
     }
-    for (size_t i = 0; rc == 0 && i < n; i++) {
+    for (size_t i = 0; rc == 0 && i < n && i != GFSI_KUBE_NODES; i++) {
         while (!gfs_kube_informer_wait_synced(k->informers[i], gfs_clock_mono() + SYNC_NS)) {
             /* Nothing may be decided on half a view; the API server will come. */
             gfs_warn("kubernetes", "no list of objects yet", "kind=%s", table[i].resource->kind);
@@ -179,6 +212,14 @@ static void *runtime_thread(void *arg)
     return NULL;
 }
 
+static void *node_thread(void *arg)
+{
+    struct gfsi_kube *k = arg;
+
+    serve(k, k->nodes, gfsi_kube_reconcile_node);
+    return NULL;
+}
+
 static void *load_thread(void *arg)
 {
     struct gfsi_kube *k = arg;
@@ -218,6 +259,9 @@ static int start_work(struct runner *r, struct gfs_err *err)
     if (rc == 0 && k->loads != NULL) {
         rc = start_thread(r, load_thread, err);
     }
+    if (rc == 0 && k->nodes != NULL) {
+        rc = start_thread(r, node_thread, err);
+    }
     if (rc == 0) {
         gfs_info("kubernetes", "working", "datasets=%zu runtimes=%zu",
                  gfs_kube_informer_count(k->informers[GFSI_KUBE_DATASETS]),
@@ -241,6 +285,7 @@ static void stop_work(struct runner *r)
     stop_queue(k->datasets);
     stop_queue(k->runtimes);
     stop_queue(k->loads);
+    stop_queue(k->nodes);
     {
         pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
 
@@ -374,11 +419,12 @@ static int make_queues(struct gfsi_kube *k, struct gfs_err *err)
     if (runtimes) {
         k->runtimes = gfs_kube_queue_new(KEYS_MAX, BACKOFF_NS, BACKOFF_MAX_NS);
         k->loads = gfs_kube_queue_new(KEYS_MAX, BACKOFF_NS, BACKOFF_MAX_NS);
+        k->nodes = gfs_kube_queue_new(KEYS_MAX, BACKOFF_NS, BACKOFF_MAX_NS);
     }
     k->recorder = gfs_kube_recorder_new(k->client, runtimes ? "GooseFSRuntime" : "Dataset");
 
     bool fine = k->recorder != NULL && (!datasets || k->datasets != NULL) &&
-                (!runtimes || (k->runtimes != NULL && k->loads != NULL));
+                (!runtimes || (k->runtimes != NULL && k->loads != NULL && k->nodes != NULL));
 
     return fine ? 0 : gfs_err_set(err, GFS_ENOMEM, "out of memory");
 }
@@ -406,6 +452,7 @@ static void fini(struct runner *r)
     k->datasets = gfs_kube_queue_free(k->datasets);
     k->runtimes = gfs_kube_queue_free(k->runtimes);
     k->loads = gfs_kube_queue_free(k->loads);
+    k->nodes = gfs_kube_queue_free(k->nodes);
     k->client = gfs_kube_client_free(k->client);
     r->metrics = gfs_metrics_free(r->metrics);
     (void)pthread_mutex_destroy(&k->mutex);

@@ -115,12 +115,7 @@ static void note_revision(struct gfsi_kube_round *r, const struct gfsi_kube_obje
 
 static int apply_objects(struct gfsi_kube_round *r)
 {
-    const struct gfsi_kube_place place = {
-        .image = r->k->opts.image,
-        .mount_root = r->k->opts.mount_root,
-        .journal_root = "/var/lib/goosefs",
-        .launch_pod = r->k->opts.launch_pod,
-    };
+    const struct gfsi_kube_place place = gfsi_kube_place_of(r->k);
     struct gfsi_kube_objects objects;
     int rc =
         gfsi_kube_objects_build(r->pair->plan, r->dataset, r->runtime, &place, &objects, r->err);
@@ -162,6 +157,9 @@ static int64_t work(struct gfsi_kube_round *r)
     int rc = effects != NULL ? apply_objects(r) : GFS_ENOMEM;
 
     if (rc == 0) {
+        rc = gfsi_kube_note_nodes(r);
+    }
+    if (rc == 0) {
         rc = gfsi_kube_observe(r, &seen);
     }
     if (rc < 0) {
@@ -194,25 +192,24 @@ static int adopt(struct gfsi_kube_round *r)
     return 0;
 }
 
-/* The journals are bound to the list of masters: another number needs a membership change, which
- * the masters do not offer yet. What runs goes on. */
-static bool masters_changed(struct gfsi_kube_round *r)
+/* The journals are bound to the list of masters: another number needs a membership change. What
+ * runs goes on with the number there is (pairs.c); said once for each number asked for. */
+static void tell_refused(struct gfsi_kube_round *r)
 {
-    size_t before = r->pair->rs.roles[GFS_ROLE_MASTER].desired;
-    size_t wanted = r->pair->plan->desired[GFS_ROLE_MASTER];
     char text[160];
 
-    if (before == 0 || before == wanted) {
-        return false;
+    if (r->pair->refused == r->pair->told) {
+        return;
     }
 
-    (void)snprintf(
-        text, sizeof(text),
-        "spec.master.replicas of a running runtime cannot change from %zu to %zu: put it "
-        "back, or delete the runtime and create it anew",
-        before, wanted);
-    gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields", text);
-    return true;
+    r->pair->told = r->pair->refused;
+    if (r->pair->refused != 0) {
+        (void)snprintf(text, sizeof(text),
+                       "spec.master.replicas of a running runtime cannot change from %zu to %d: "
+                       "put it back, or delete the runtime and create it anew",
+                       r->pair->plan->desired[GFS_ROLE_MASTER], r->pair->refused);
+        gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields", text);
+    }
 }
 
 static int64_t live(struct gfsi_kube_round *r)
@@ -243,9 +240,7 @@ static int64_t live(struct gfsi_kube_round *r)
     if (rc < 0) {
         return rc;
     }
-    if (masters_changed(r)) {
-        return 0; /* until the object changes */
-    }
+    tell_refused(r);
     if (fresh && r->pair->ds.phase == GFS_DATASET_BOUND) {
         (void)gfs_kube_queue_add(r->k->loads, r->key);
     }
@@ -253,12 +248,30 @@ static int64_t live(struct gfsi_kube_round *r)
     return work(r);
 }
 
+static int unbind(struct gfsi_kube_round *r)
+{
+    if (r->dataset == NULL || gfsi_kube_deleting(r->dataset)) {
+        return 0;
+    }
+
+    struct gfsi_kube_pair *none gfs_auto_free = calloc(1, sizeof(*none));
+
+    if (none == NULL) {
+        return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
+    }
+
+    gfsi_kube_status_restore(r->dataset, r->runtime, none);
+    gfs_reconcile_unbind(&none->ds, gfs_clock_wall_ms());
+    return gfsi_kube_status_write(r->k, &gfs_kube_datasets, r->dataset,
+                                  gfsi_kube_dataset_status(none, r->dataset), r->err);
+}
+
 /* The claim first: while a pod uses it, it stays, and all else with it. */
 static int64_t tear_down(struct gfsi_kube_round *r)
 {
     char pv[2 * GFS_KUBE_NAME_MAX + 2];
     json_t *claim = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
-    int rc = 0;
+    int64_t rc = 0;
 
     if (claim != NULL) {
         if (!gfsi_kube_deleting(claim)) {
@@ -270,24 +283,22 @@ static int64_t tear_down(struct gfsi_kube_round *r)
 
     (void)snprintf(pv, sizeof(pv), "%s-%s", r->ns, r->name);
     rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumes, NULL, pv, r->err);
-    if (rc == 0 && r->dataset != NULL && !gfsi_kube_deleting(r->dataset)) {
-        struct gfsi_kube_pair *none gfs_auto_free = calloc(1, sizeof(*none));
-
-        if (none == NULL) {
-            return GFS_ENOMEM;
-        }
-        gfsi_kube_status_restore(r->dataset, r->runtime, none);
-        gfs_reconcile_unbind(&none->ds, gfs_clock_wall_ms());
-        rc = gfsi_kube_status_write(r->k, &gfs_kube_datasets, r->dataset,
-                                    gfsi_kube_dataset_status(none, r->dataset), r->err);
+    if (rc == 0) {
+        rc = unbind(r);
+    }
+    if (rc == 0) {
+        rc = gfsi_kube_unmark_nodes(r->k, r->ns, r->name, r->err);
+    }
+    if (rc == 0) {
+        rc = gfsi_kube_clean(r);
     }
     if (rc == 0) {
         rc = gfsi_kube_finalizer(r->k, &gfs_kube_goosefsruntimes, r->runtime, FINALIZER, false,
                                  r->err);
-    }
-    if (rc == 0) {
-        gfs_info("kubernetes", "runtime deleted", "pair=%s", r->key);
-        gfsi_kube_pair_drop(r->k, r->key);
+        if (rc == 0) {
+            gfs_info("kubernetes", "runtime deleted", "pair=%s", r->key);
+            gfsi_kube_pair_drop(r->k, r->key);
+        }
     }
 
     return rc;

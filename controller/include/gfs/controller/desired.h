@@ -137,6 +137,14 @@ int gfs_plan_print(const struct gfs_plan *plan, struct gfs_buf *out);
 /* "key=value" lines of a goosefs-site.properties. */
 void gfs_properties_print(const struct gfs_kvs *kvs, struct gfs_buf *out);
 
+/* The key of a node label of a runtime: `prefix` ("fluid.io/s-") and NS-NAME. What comes after the
+ * slash has at most 63 characters; a longer name is cut and told apart by its hash, so that plugin
+ * and controllers compute the same key from namespace and name alone; by UID, as the predecessor
+ * did it, they did not. */
+#define GFS_LABEL_KEY_MAX 320 /* with NUL */
+void gfs_label_key(const char *prefix, const char *ns, const char *name,
+                   char out[GFS_LABEL_KEY_MAX]);
+
 /* The suffix of pod `index` of `owner` in `ns`: five characters of Kubernetes' alphabet, which has
  * no vowels and no look-alikes. `salt` > 0 gives others, when two collide. */
 void gfs_pod_suffix(const char *seed, const char *ns, const char *owner, int index, unsigned salt,
