@@ -152,6 +152,7 @@ struct raft {
     uint64_t host_now; /* time of the last step on the host's clock */
     uint64_t now;      /* own time: never goes back */
     uint64_t deadline; /* as announced, own time */
+    bool more;         /* of the running event */
 
     /* Hard state, and how much of it is durable. */
     raft_term term;

@@ -238,7 +238,7 @@ static int dispatch(struct raft *r, const struct raft_event *ev)
  */
 static void election_timer(struct raft *r)
 {
-    if (r->now < r->election_deadline) {
+    if (r->now < r->election_deadline || r->more) {
         return;
     }
 
@@ -350,6 +350,7 @@ int raft_step(struct raft *r, uint64_t now_ns, const struct raft_event *ev,
     int rc;
 
     begin(r);
+    r->more = ev->more;
     advance_time(r, now_ns);
     rc = dispatch(r, ev);
 

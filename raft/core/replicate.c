@@ -379,7 +379,8 @@ void raft_leader_timers(struct raft *r)
         return;
     }
 
-    if (!raft_hears_majority(r, raft_config_current(r)) && !RAFT_MUTANT(r, NO_STEP_DOWN)) {
+    if (!r->more && !raft_hears_majority(r, raft_config_current(r)) &&
+        !RAFT_MUTANT(r, NO_STEP_DOWN)) {
         raft_become_follower(r, r->term, 0);
         return;
     }

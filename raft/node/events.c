@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len)
+void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len, bool more)
 {
     struct raft_message message;
     struct raft_message_room room = {.entries = node->room,
@@ -15,7 +15,9 @@ void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len)
         int64_t n = raft_message_decode(bytes, len, &message, &room, &skip);
 
         if (n > 0) {
-            struct raft_event event = {.type = RAFT_EVENT_MESSAGE, .u = {.message = &message}};
+            struct raft_event event = {.type = RAFT_EVENT_MESSAGE,
+                                       .more = more || (size_t)n < len,
+                                       .u = {.message = &message}};
             (void)rafti_step(node, &event, NULL, NULL);
         } else if (n == RAFT_ERR_VERSION && skip > 0 && skip <= len) {
             atomic_fetch_add(&node->frames_dropped, 1); /* a newer peer's: the rest may be known */
@@ -282,7 +284,9 @@ void rafti_event_note(struct raft_node *node, const struct rafti_note *note)
     struct raft_event event;
 
     switch (note->kind) {
-    case RAFTI_NOTE_FRAME: rafti_event_frame(node, note->bytes, note->len); return;
+    case RAFTI_NOTE_FRAME:
+        rafti_event_frame(node, note->bytes, note->len, note->next != NULL);
+        return;
     case RAFTI_NOTE_IMAGE_WRITTEN: answer_snapper(node, note->a); return;
     case RAFTI_NOTE_TAKEN: snapshot_taken(node, note); return;
     case RAFTI_NOTE_LINK_DOWN:
@@ -306,5 +310,6 @@ void rafti_event_note(struct raft_node *node, const struct rafti_note *note)
         break;
     default: return;
     }
+    event.more = note->next != NULL;
     (void)rafti_step(node, &event, NULL, NULL);
 }

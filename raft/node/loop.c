@@ -91,18 +91,27 @@ static void end_turn(struct raft_node *node)
     }
 }
 
-static void run_turn(struct raft_node *node, struct turn *turn)
+/* A leader's heartbeats wait for nothing; of others' silence only what has come in can tell. */
+static void check_deadline(struct raft_node *node, bool more)
 {
-    struct raft_event timeout = {.type = RAFT_EVENT_TIMEOUT};
+    struct raft_event timeout = {.type = RAFT_EVENT_TIMEOUT, .more = more};
 
-    if (rafti_now_ns() >= node->deadline_ns) {
+    if (rafti_now_ns() >= node->deadline_ns && !rafti_is_dead(node)) {
         (void)rafti_step(node, &timeout, NULL, NULL);
         rafti_outbox_flush(node);
+    }
+}
+
+static void run_turn(struct raft_node *node, struct turn *turn)
+{
+    if (node->last_role == RAFT_LEADER && turn->notes.head != NULL) {
+        check_deadline(node, true);
     }
     for (struct rafti_note *note = turn->notes.head; note != NULL && !rafti_is_dead(node);
          note = note->next) {
         rafti_event_note(node, note);
     }
+    check_deadline(node, false);
     rafti_outbox_flush(node);
     if (!rafti_is_dead(node)) {
         rafti_event_proposals(node);

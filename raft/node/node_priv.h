@@ -356,7 +356,7 @@ void rafti_clients_drain(struct raft_node *node, uint64_t until_ns);
 void *rafti_loop_main(void *arg);
 
 /* events.c: one event each, on the raft thread */
-void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len);
+void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len, bool more);
 void rafti_event_proposals(struct raft_node *node);
 void rafti_event_reads(struct raft_node *node, rafti_reads *reads);
 void rafti_event_admin(struct raft_node *node, struct rafti_admin *admin);

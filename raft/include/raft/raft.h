@@ -30,8 +30,8 @@
  * truncation).
  *   5. At `deadline_ns` (or a little later) call raft_step() with RAFT_EVENT_TIMEOUT, if no event
  * came earlier. Timers are looked at after every event, so a busy host needs no extra call. A
- * follower that comes more than half a heartbeat late waits one heartbeat more before it campaigns:
- * hand it the messages that wait first.
+ * follower that comes more than half a heartbeat late waits one heartbeat more before it campaigns.
+ * With several events at hand say so (`more`): a leader's heartbeat may be among them.
  *   6. The state machine applies entries up to `apply_index` (committed and durable here).
  * `commit_index` may be ahead of it while the own disk is slow: a state machine that is rebuilt
  * from the log after a crash may use it to answer earlier.
@@ -195,6 +195,8 @@ struct raft_event_gone {
 
 struct raft_event {
     enum raft_event_type type;
+    bool more; /* other events wait behind this one: nobody's silence is judged before they are in.
+                  The last of them, or a TIMEOUT after it, comes without */
     union {
         struct raft_event_start start;
         const struct raft_message *message; /* borrowed for the step and its effects */

@@ -181,3 +181,49 @@ TEST(Propose, OfWhatIsNoCommandIsInvalid)
     ev.u.propose.n_entries = 1;
     EXPECT_EQ(s.step(ev), RAFT_ERR_TOO_BIG);
 }
+
+TEST(Timers, JudgeNobodysSilenceWhileMoreEventsWait)
+{
+    Server s;
+    ASSERT_EQ(s.start(), 0);
+    raft_message beat = s.from(2, 1, RAFT_MSG_APPEND);
+    s.message(beat);
+    s.persisted(s.out.persist.seq);
+    s.now = s.out.deadline_ns + kMs; /* late by less than the core forgives of its own accord */
+
+    raft_event ev = {};
+    ev.type = RAFT_EVENT_LINK_UP;
+    ev.more = true;
+    ev.u.link.peer = 3;
+    s.step(ev);
+    EXPECT_EQ(s.out.role, RAFT_FOLLOWER) << "the leader's heartbeat is behind it";
+    EXPECT_EQ(s.out.deadline_ns, s.now) << "but do not forget me";
+    s.message(beat);
+    EXPECT_EQ(s.out.role, RAFT_FOLLOWER);
+    EXPECT_GT(s.out.deadline_ns, s.now);
+
+    s.now = s.out.deadline_ns + kMs;
+    s.step(ev);
+    s.simple(RAFT_EVENT_TIMEOUT); /* no heartbeat after all */
+    EXPECT_EQ(s.out.role, RAFT_PRECANDIDATE);
+}
+
+TEST(Timers, OfALeaderAreNotHeldButItsStepDownIs)
+{
+    Server s;
+    ASSERT_EQ(s.start(), 0);
+    s.lead();
+    for (uint64_t end = s.now + 3 * s.opt.election_ns; s.now < end;) {
+        s.now = s.out.deadline_ns;
+        raft_event ev = {};
+        ev.type = RAFT_EVENT_TIMEOUT;
+        ev.more = true;
+        s.step(ev);
+        EXPECT_NE(s.sent(RAFT_MSG_APPEND), nullptr);
+        ASSERT_EQ(s.out.role, RAFT_LEADER);
+    }
+    while (s.out.role == RAFT_LEADER && s.now < 5000 * kMs) {
+        s.timeout();
+    }
+    EXPECT_EQ(s.out.role, RAFT_FOLLOWER);
+}

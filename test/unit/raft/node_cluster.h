@@ -205,6 +205,32 @@ class Cluster
         }
     }
 
+    // What @id sends from now on is held, and its raft thread with it, until it may go on.
+    void Stall(uint64_t id, bool stalled)
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (stalled) {
+            stalled_.insert(id);
+        } else {
+            stalled_.erase(id);
+        }
+        cv_.notify_all();
+    }
+
+    // Frames handed over to @id so far.
+    uint64_t FramesTo(uint64_t id)
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return frames_to_[id];
+    }
+
+    // How often a node began to campaign.
+    int Campaigns()
+    {
+        std::lock_guard<std::mutex> lock(mutex_);
+        return campaigns_;
+    }
+
     void Notify()
     {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -387,7 +413,8 @@ class Cluster
         }
         Member *to;
         {
-            std::lock_guard<std::mutex> lock(self->mutex_);
+            std::unique_lock<std::mutex> lock(self->mutex_);
+            self->cv_.wait(lock, [&] { return self->stalled_.count(from->id) == 0; });
             auto it = self->nodes_.find(peer_id);
             if (it == self->nodes_.end() || self->cut_.count(peer_id) != 0 ||
                 self->cut_.count(from->id) != 0) {
@@ -396,6 +423,7 @@ class Cluster
             to = it->second.get();
             to->users++;
             self->frames_++;
+            self->frames_to_[peer_id]++;
             self->changes_++;
             self->cv_.notify_all();
         }
@@ -407,9 +435,14 @@ class Cluster
         return err;
     }
 
-    static void OnChange(void *arg, raft_node_role, uint64_t, uint64_t)
+    static void OnChange(void *arg, raft_node_role role, uint64_t, uint64_t)
     {
-        static_cast<Cluster *>(arg)->Notify();
+        auto *self = static_cast<Cluster *>(arg);
+        {
+            std::lock_guard<std::mutex> lock(self->mutex_);
+            self->campaigns_ += role == RAFT_NODE_CANDIDATE;
+        }
+        self->Notify();
     }
 
     static void OnFatal(void *arg, int status, const char *why)
@@ -438,6 +471,9 @@ class Cluster
     uint64_t frames_ = 0;
     std::map<uint64_t, std::unique_ptr<Member>> nodes_;
     std::set<uint64_t> cut_;
+    std::set<uint64_t> stalled_;
+    std::map<uint64_t, uint64_t> frames_to_;
+    int campaigns_ = 0;
 };
 
 inline void FlipByte(const std::string &path, size_t at)

@@ -277,6 +277,33 @@ TEST(RaftNode, StuckStateMachineDelaysNoHeartbeat)
     EXPECT_EQ(RAFT_NODE_OK, c.Await(box).status);
 }
 
+// A thread that got no time for long has the leader's heartbeats in its inbox: they come first.
+TEST(RaftNode, StalledFollowerDoesNotCampaign)
+{
+    Cluster c(3);
+    c.StartAll();
+    ASSERT_EQ(0, c.Propose(Value(0)).status);
+    uint64_t leader = c.Leader();
+    uint64_t stalled = leader % 3 + 1;
+    raft_node_info before;
+    raft_node_status(c.Node(leader), &before);
+    int campaigns = c.Campaigns();
+
+    c.Stall(stalled, true);
+    /* At 50 ms each from the leader alone: longer than the longest election timeout, 800 ms. */
+    uint64_t frames = c.FramesTo(stalled) + 20;
+    ASSERT_TRUE(c.WaitFor([&] { return c.FramesTo(stalled) >= frames; }));
+    c.Stall(stalled, false);
+    ASSERT_EQ(0, c.Propose(Value(1)).status);
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 2));
+
+    raft_node_info after;
+    raft_node_status(c.Node(c.Leader()), &after);
+    if (after.term == before.term) { /* else another one was short of CPU */
+        EXPECT_EQ(campaigns, c.Campaigns());
+    }
+}
+
 TEST(RaftNode, StuckDiskOfTheLeaderDelaysNeitherHeartbeatsNorCommits)
 {
     struct SlowDisk {
