@@ -413,20 +413,24 @@ static void wake(void *arg, int rc, int64_t result)
     (void)pthread_cond_signal(&w->cond);
 }
 
+static void await(struct waiting *w)
+{
+    (void)pthread_mutex_lock(&w->mutex);
+    while (!w->done) {
+        (void)pthread_cond_wait(&w->cond, &w->mutex);
+    }
+    (void)pthread_mutex_unlock(&w->mutex);
+    (void)pthread_cond_destroy(&w->cond);
+    (void)pthread_mutex_destroy(&w->mutex);
+}
+
 int gfsi_propose_wait(struct gfs_master *m, const struct gfsi_op *op, int64_t *out_result,
                       struct gfs_err *err)
 {
     struct waiting w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, 0};
 
     gfsi_propose(m, op, wake, &w);
-    (void)pthread_mutex_lock(&w.mutex);
-    while (!w.done) {
-        (void)pthread_cond_wait(&w.cond, &w.mutex);
-    }
-    (void)pthread_mutex_unlock(&w.mutex);
-    (void)pthread_cond_destroy(&w.cond);
-    (void)pthread_mutex_destroy(&w.mutex);
-
+    await(&w);
     if (w.rc != 0) {
         return gfs_err_set(err, w.rc, "%s", gfs_err_string(w.rc));
     }
@@ -437,6 +441,23 @@ int gfsi_propose_wait(struct gfs_master *m, const struct gfsi_op *op, int64_t *o
 
     *out_result = w.result;
     return 0;
+}
+
+static void on_barrier(void *arg, int status, uint64_t read_index)
+{
+    (void)read_index;
+    wake(arg, gfsi_journal_error(status, NULL), 0);
+}
+
+int gfsi_barrier_wait(struct gfs_master *m, struct gfs_err *err)
+{
+    struct waiting w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0, 0};
+
+    raft_node_read(m->node, on_barrier, &w);
+    await(&w);
+    /* A read that was not answered has not happened, whatever Raft could not tell. */
+    w.rc = w.rc == GFS_EUNKNOWN ? GFS_ENOTLEADER : w.rc;
+    return w.rc == 0 ? 0 : gfs_err_set(err, w.rc, "%s", gfs_err_string(w.rc));
 }
 
 const char *gfsi_leader_address(const struct gfs_master *m)

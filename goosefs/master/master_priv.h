@@ -101,6 +101,10 @@ void gfsi_propose(struct gfs_master *m, const struct gfsi_op *op, gfsi_proposed 
 int gfsi_propose_wait(struct gfs_master *m, const struct gfsi_op *op, int64_t *out_result,
                       struct gfs_err *err);
 
+/* Until what this master has applied contains all that was acknowledged before the call
+ * (raft_node_read), waiting. Not on Raft's or the RPC's threads. */
+int gfsi_barrier_wait(struct gfs_master *m, struct gfs_err *err);
+
 /* RPC address of the leader, "" while unknown. */
 const char *gfsi_leader_address(const struct gfs_master *m);
 

@@ -152,7 +152,7 @@ static int mount_failed(const char *path, int code, struct gfs_err *err)
     }
 }
 
-static int reply_mount(struct task *task, int64_t mount_id, uint64_t *out_inode,
+static int reply_mount(struct task *task, const struct gfsi_op *op, int64_t mount_id,
                        struct gfs_err *err)
 {
     Goosefs__V1__MountResponse response = GOOSEFS__V1__MOUNT_RESPONSE__INIT;
@@ -164,7 +164,17 @@ static int reply_mount(struct task *task, int64_t mount_id, uint64_t *out_inode,
 
     rc = rc != 0 ? rc : gfsi_view_mount(view, (uint32_t)mount_id, mount);
     if (rc == GFS_ENOENT) {
-        return gfs_err_set(err, GFS_EABORTED, "it was mounted, and unmounted again since");
+        /* The answer to a retry whose mount has been taken away meanwhile: it did happen. */
+        *mount = (struct gfsi_mount){
+            .id = (uint32_t)mount_id,
+            .path = op->path,
+            .uri = op->uri,
+            .read_only = op->read_only,
+            .shared = op->shared,
+            .n_props = op->n_props,
+        };
+        memcpy(mount->props, op->props, op->n_props * sizeof(op->props[0]));
+        rc = 0;
     }
 
     rc = rc != 0 ? rc : gfsi_info_mount(&arena, mount, &info);
@@ -172,7 +182,6 @@ static int reply_mount(struct task *task, int64_t mount_id, uint64_t *out_inode,
         return rc;
     }
 
-    *out_inode = mount->inode_id;
     response.mount = &info;
     gfs_rpc_reply(task->call, &response.base);
     return 0;
@@ -211,7 +220,32 @@ static int apply_mount(struct task *task, const struct gfsi_op *op,
         (void)gfsi_loader_apply(task->m->loader, inode, op->time_ms, listing, NULL);
     }
 
-    return reply_mount(task, mount_id, &inode, err);
+    return reply_mount(task, op, mount_id, err);
+}
+
+/* Before the origin is bothered: 1 and the result when an earlier try came through, or why it
+ * cannot be mounted. What is refused without the journal must be refused by the newest state: ours
+ * may be that of a leader who was deposed, or whose earlier try of this very call is being applied.
+ */
+static int look_before(struct task *task, const struct gfsi_op *op, int64_t *out_result,
+                       struct gfs_err *err)
+{
+    int rc;
+
+    if (earlier(task->m, op, out_result)) {
+        return 1;
+    }
+
+    if (check_free(task->m, op->path, NULL) == 0) {
+        return 0;
+    }
+
+    rc = gfsi_barrier_wait(task->m, err);
+    if (rc != 0) {
+        return rc;
+    }
+
+    return earlier(task->m, op, out_result) ? 1 : check_free(task->m, op->path, err);
 }
 
 static int list_origin(struct task *task, const struct gfsi_op *op, struct gfs_ufs_listing **out,
@@ -241,7 +275,6 @@ static int run_mount(struct task *task, struct gfs_err *err)
         .n_props = q->n_properties,
     };
     struct gfs_ufs_listing *listing = NULL;
-    uint64_t ignored;
     int64_t result;
     int rc = props == NULL ? GFS_ENOMEM : check_mount(q, path, err);
 
@@ -250,16 +283,16 @@ static int run_mount(struct task *task, struct gfs_err *err)
         return rc;
     }
 
-    if (earlier(task->m, &op, &result)) {
-        return result < 0 ? mount_failed(path, (int)result, err)
-                          : reply_mount(task, result, &ignored, err);
-    }
-
     for (size_t i = 0; i < q->n_properties; i++) {
         props[i] = (struct gfsi_prop){q->properties[i]->key, q->properties[i]->value};
     }
 
-    rc = check_free(task->m, path, err);
+    rc = look_before(task, &op, &result, err);
+    if (rc > 0) {
+        return result < 0 ? mount_failed(path, (int)result, err)
+                          : reply_mount(task, &op, result, err);
+    }
+
     rc = rc != 0 ? rc : list_origin(task, &op, &listing, err);
     rc = rc != 0 ? rc : apply_mount(task, &op, listing, err);
     (void)gfs_ufs_listing_free(listing);

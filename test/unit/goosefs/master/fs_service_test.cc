@@ -132,6 +132,21 @@ TEST_F(FsService, a_retried_mount_is_one_mount)
     EXPECT_EQ(master().Mount("/x", Uri(), "short").code, GFS_EINVAL);
 }
 
+// The answer was lost, and somebody else was faster than the retry.
+TEST_F(FsService, a_retried_mount_that_was_unmounted_since_has_happened)
+{
+    Reply first = master().Mount("/hbase", Uri(), "0123456789abcdef");
+    ASSERT_EQ(first.code, 0) << first.text;
+    ASSERT_EQ(master().Unmount("/hbase").code, 0);
+    Reply again = master().Mount("/hbase", Uri(), "0123456789abcdef");
+    ASSERT_EQ(again.code, 0) << again.text;
+    auto *mount = again.As<Goosefs__V1__MountResponse>()->mount;
+    EXPECT_EQ(mount->id, first.As<Goosefs__V1__MountResponse>()->mount->id);
+    EXPECT_STREQ(mount->path, "/hbase");
+    EXPECT_STREQ(mount->ufs_uri, Uri().c_str());
+    EXPECT_EQ(master().Names("/"), Names{}) << "and did not happen again";
+}
+
 TEST_F(FsService, unmount_takes_the_subtree_away)
 {
     ASSERT_EQ(master().Mount("/hbase", Uri()).code, 0);
