@@ -32,7 +32,8 @@ static int add_master(struct gfs_client *client, const char *address, size_t len
     memcpy(master->address, address, len);
     master->address[len] = '\0';
 
-    const struct gfs_rpc_channel_opts opts = {.hosts = client->hosts, .max_message = 16u << 20};
+    const struct gfs_rpc_channel_opts opts = {
+        .hosts = client->hosts, .max_message = 16u << 20, .multiplex = true};
     const int rc = gfs_rpc_channel_new(master->address, &opts, &master->channel, err);
     if (rc < 0) {
         return gfs_err_wrap(err, rc, "master address");

@@ -11,6 +11,8 @@
 
 static const struct gfs_cfg_option OPTIONS[] = {
     {"etcd", NULL, GFS_CFG_BOOL, "false", 0, 0, NULL, "the nodes are etcd's"},
+    {"unary", NULL, GFS_CFG_BOOL, "false", 0, 0, NULL,
+     "every call is a gRPC call of its own, as etcd has it"},
     {"binary", NULL, GFS_CFG_STR, NULL, 0, 0, "PATH", "program of one node"},
     {"dir", NULL, GFS_CFG_STR, NULL, 0, 0, "DIR", "where the nodes keep data and logs"},
     {"base-port", NULL, GFS_CFG_INT, "24000", 1024, 65000, "PORT", "first of six ports"},
@@ -64,6 +66,7 @@ int main(int argc, char **argv)
 
     struct cluster c = {
         .etcd = gfs_cfg_bool(cfg, "etcd"),
+        .unary = gfs_cfg_bool(cfg, "unary") || gfs_cfg_bool(cfg, "etcd"),
         .binary = gfs_cfg_str(cfg, "binary"),
         .dir = gfs_cfg_str(cfg, "dir"),
         .base = (uint16_t)gfs_cfg_int(cfg, "base-port"),

@@ -18,6 +18,7 @@
 
 struct cluster {
     bool etcd;          /* else raft_bench_node */
+    bool unary;         /* calls do not share a stream */
     const char *binary; /* of one node */
     const char *dir;    /* of all nodes */
     uint16_t base;      /* node i: clients on base + 2i, peers on base + 2i + 1 */

@@ -99,12 +99,13 @@ void cluster_reap(struct cluster *c, unsigned i)
 
 struct gfs_rpc_channel *cluster_channel(const struct cluster *c, unsigned i)
 {
+    const struct gfs_rpc_channel_opts opts = {.multiplex = !c->unary};
     struct gfs_rpc_channel *channel;
     struct gfs_err err = GFS_ERR_INIT;
     char target[32];
 
     (void)snprintf(target, sizeof(target), "127.0.0.1:%u", c->base + 2 * i);
-    if (gfs_rpc_channel_new(target, NULL, &channel, &err) != 0) {
+    if (gfs_rpc_channel_new(target, &opts, &channel, &err) != 0) {
         (void)fprintf(stderr, "raft_bench_client: %s\n", err.text);
         exit(1);
     }

@@ -292,7 +292,7 @@ static int start(struct server *s, const char *dir, struct gfs_err *err)
 {
     char client[32];
     char peer[32];
-    const struct gfs_rpc_server_opts rpc = {.name = "rpc", .n_threads = 2};
+    const struct gfs_rpc_server_opts rpc = {.name = "rpc", .n_threads = 2, .multiplex = true};
     struct gfsi_transport_opts transport = {
         .cluster = "raft-bench",
         .self = s->id,

@@ -99,7 +99,9 @@ class Caller
   public:
     explicit Caller(const std::string &target)
     {
-        EXPECT_EQ(gfs_rpc_channel_new(target.c_str(), nullptr, &channel_, nullptr), 0);
+        gfs_rpc_channel_opts opts = {};
+        opts.multiplex = true; // as gfs_client has it
+        EXPECT_EQ(gfs_rpc_channel_new(target.c_str(), &opts, &channel_, nullptr), 0);
     }
     ~Caller()
     {
