@@ -80,6 +80,12 @@ grpc_byte_buffer *gfsi_pack(const ProtobufCMessage *message);
 ProtobufCMessage *gfsi_unpack(const ProtobufCMessageDescriptor *descriptor, grpc_byte_buffer *bytes,
                               struct gfsi_budget *budget);
 
+/* Whether all text fields of a message on the wire are UTF-8 without NUL, and the rest is in order.
+ * *out_field: the first that is not (its name lives as long as the descriptor), NULL when the bytes
+ * are no message at all. Pure. */
+bool gfsi_text_check(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes, size_t len,
+                     const char **out_field);
+
 /* The bytes as one slice (no copy when they already are); unref it. */
 bool gfsi_bytes_flatten(grpc_byte_buffer *bytes, grpc_slice *out);
 

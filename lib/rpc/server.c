@@ -55,7 +55,7 @@ int gfs_rpc_server_new(const struct gfs_rpc_server_opts *opts, struct gfs_rpc_se
         opts = &none;
     }
     if (opts->n_threads > THREADS_MAX || opts->max_message > INT32_MAX / 2 ||
-        opts->max_calls > INT32_MAX) {
+        opts->max_calls > INT32_MAX || (opts->multiplex && opts->strict_text)) {
         return gfs_err_set(err, GFS_EINVAL, "server option out of range");
     }
 
@@ -69,6 +69,7 @@ int gfs_rpc_server_new(const struct gfs_rpc_server_opts *opts, struct gfs_rpc_se
     server->n_threads = opts->n_threads != 0 ? opts->n_threads : 2;
     server->max_calls = opts->max_calls != 0 ? opts->max_calls : 4096;
     server->multiplex = opts->multiplex;
+    server->strict_text = opts->strict_text;
     server->metrics = opts->metrics;
     server->shutdown_tag.fn = shutdown_completed;
     atomic_init(&server->refs, 1);
@@ -225,7 +226,7 @@ int gfs_rpc_server_start(struct gfs_rpc_server *server, struct gfs_err *err)
         grpc_metadata_array_init(&slot->metadata);
         slot_arm(slot);
     }
-    return 0;
+    return gfsi_peers_start(server, err);
 }
 
 /* ---- stopping ---- */
@@ -273,6 +274,7 @@ void gfs_rpc_server_stop(struct gfs_rpc_server *server, int64_t deadline)
         return;
     }
 
+    gfsi_peers_stop(server);
     grpc_server_shutdown_and_notify(server->grpc, server->loop.cq,
                                     gfsi_tag_arm(&server->shutdown_tag));
     gfsi_stream_close_all(server);

@@ -48,11 +48,13 @@ struct gfs_rpc_server {
     unsigned n_threads;
     unsigned max_calls;
     bool multiplex;
+    bool strict_text;
     struct gfs_metrics *metrics;
 
     grpc_server *grpc;
     struct gfsi_loop loop;
     unsigned n_listeners;
+    struct gfsi_peers *peers;    /* NULL: none */
     struct gfsi_method *methods; /* sorted by path once running */
     size_t n_methods;
 
@@ -91,6 +93,10 @@ void gfsi_server_call_closed(struct gfs_rpc_server *server);
 /* A place among the running calls and a reference; false when max_calls are running. */
 bool gfsi_server_enter(struct gfs_rpc_server *server);
 void gfsi_server_leave(struct gfs_rpc_server *server);
+
+/* peers.c; both do nothing without a socket of that kind */
+int gfsi_peers_start(struct gfs_rpc_server *server, struct gfs_err *err);
+void gfsi_peers_stop(struct gfs_rpc_server *server);
 
 /* server_methods.c */
 struct gfsi_method *gfsi_method_find(const struct gfs_rpc_server *server, const char *path,

@@ -124,6 +124,28 @@ static void carrier_reply(struct gfs_rpc_call *base, const struct gfsi_reply *re
 
 /* ---- the request ---- */
 
+/* Fails the call when a text of its request is none. */
+static bool check_text(struct unary_call *call)
+{
+    const char *field = NULL;
+    char text[128];
+    grpc_slice bytes;
+    bool good;
+
+    if (!gfsi_bytes_flatten(call->received, &bytes)) {
+        return true; /* unpacking fails as well, and says so */
+    }
+    good = gfsi_text_check(call->base.method->input, GRPC_SLICE_START_PTR(bytes),
+                           GRPC_SLICE_LENGTH(bytes), &field);
+    grpc_slice_unref(bytes);
+    if (!good) {
+        (void)snprintf(text, sizeof(text), "%.64s is not plain UTF-8 text",
+                       field != NULL ? field : "the request");
+        gfs_rpc_fail_status(&call->base, GRPC_STATUS_INVALID_ARGUMENT, text);
+    }
+    return good;
+}
+
 static void receive_completed(struct gfsi_tag *tag, bool ok)
 {
     struct unary_call *call = gfsi_container_of(tag, struct unary_call, receive_tag);
@@ -140,6 +162,11 @@ static void receive_completed(struct gfsi_tag *tag, bool ok)
         return;
     }
 
+    if (call->base.server->strict_text && !check_text(call)) {
+        grpc_byte_buffer_destroy(GFS_TAKE_PTR(call->received));
+        op_done(call);
+        return;
+    }
     ProtobufCMessage *request =
         gfsi_unpack(call->base.method->input, call->received, &call->base.budget);
     grpc_byte_buffer_destroy(GFS_TAKE_PTR(call->received));

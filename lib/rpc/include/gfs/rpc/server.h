@@ -42,6 +42,8 @@ struct gfs_rpc_server_opts {
     bool multiplex;              /* also serves calls that share one stream (client.h). All calls of
                                     a stream run on one thread, one after the other: only for a
                                     server whose handlers never block */
+    bool strict_text;            /* a text field that holds a NUL or is no UTF-8 makes a request
+                                    INVALID_ARGUMENT; not together with multiplex */
     struct gfs_metrics *metrics; /* borrowed for the server's life; NULL: none. Per method:
                                     goosefs_rpc_server_seconds, goosefs_rpc_server_errors_total */
 };
@@ -60,6 +62,14 @@ int gfs_rpc_server_new(const struct gfs_rpc_server_opts *opts, struct gfs_rpc_se
 int gfs_rpc_server_listen(struct gfs_rpc_server *server, const char *address,
                           const struct gfs_hosts *hosts, mode_t mode, uint16_t *out_port,
                           struct gfs_err *err);
+
+#define GFS_RPC_PEERS_MAX 8
+
+/* Listens on "unix:///path" for processes of these users only, as the kernel knows them
+ * (SO_PEERCRED); other connections are closed, and some of them logged. Everything else as for
+ * listen. One such socket per server. GFS_EINVAL for another kind of address or number of users. */
+int gfs_rpc_server_listen_peers(struct gfs_rpc_server *server, const char *address, mode_t mode,
+                                const uid_t *uids, size_t n_uids, struct gfs_err *err);
 
 /* Runs on a server thread. Must reply exactly once with gfs_rpc_reply, gfs_rpc_fail or
  * gfs_rpc_fail_status: before it returns, or later from any thread. `request` (of the method's
