@@ -294,6 +294,9 @@ void gfs_reconcile(const struct gfs_object *dataset, const struct gfs_plan *plan
 
     if (dataset_status->phase == GFS_DATASET_BOUND) {
         watch_bound(&r);
+        if (!seen->volume_ready) { /* somebody deleted it */
+            (void)add(&r, GFS_EFFECT_CREATE_VOLUME);
+        }
     } else if (mounted && workers && seen->has_leader && !seen->volume_ready) {
         (void)add(&r, GFS_EFFECT_CREATE_VOLUME);
         explain_not_bound(&r, mounted);

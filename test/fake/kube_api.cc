@@ -135,17 +135,21 @@ static std::string Header(const std::string &head, const std::string &name)
     return head.substr(at, head.find("\r\n", at) - at);
 }
 
-static void SendAll(int fd, const std::string &data)
+static bool SendAll(int fd, const std::string &data)
 {
     size_t at = 0;
     while (at < data.size()) {
         ssize_t n = send(fd, data.data() + at, data.size() - at, MSG_NOSIGNAL);
         if (n <= 0) {
-            return;
+            return false;
         }
         at += static_cast<size_t>(n);
     }
+    return true;
 }
+
+static const char STREAM_HEAD[] =
+    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
 
 bool KubeApi::ServeOne(int fd, std::string *buffer)
 {
@@ -188,9 +192,16 @@ bool KubeApi::ServeOne(int fd, std::string *buffer)
         return false; // the connection just ends
     }
     if (response.stream) {
-        SendAll(fd,
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n");
+        SendAll(fd, STREAM_HEAD);
         Stream(fd);
+        return false;
+    }
+    if (response.pull) {
+        std::string piece;
+        bool open = SendAll(fd, STREAM_HEAD);
+        while (open && !stop_ && response.pull(&piece)) {
+            open = SendAll(fd, piece);
+        }
         return false;
     }
     SendAll(fd, "HTTP/1.1 " + std::to_string(response.status) +

@@ -22,8 +22,10 @@ struct Request {
 struct Response {
     int status = 200;
     std::string body;
-    // Not empty: these pieces are sent one by one as they appear, then the connection ends.
+    // The pieces of Send are sent one by one as they appear, then the connection ends.
     bool stream = false;
+    // When set, the answer is a stream of what this returns, until it returns false. It may wait.
+    std::function<bool(std::string *)> pull = nullptr;
 };
 
 // Serves one HTTP request per accepted connection turn (keep-alive), in threads of its own.

@@ -1,0 +1,344 @@
+// The controllers, as they run, against an API server: whole lives of data sets while requests
+// fail, the controller is killed, objects are changed by hand.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fake/kube_cluster.h"
+
+namespace
+{
+
+const char DATASETS[] = "/apis/data.fluid.io/v1alpha1/namespaces/default/datasets";
+const char RUNTIMES[] = "/apis/data.fluid.io/v1alpha1/namespaces/default/goosefsruntimes";
+const char CORE[] = "/api/v1/namespaces/default";
+const char LEASE[] =
+    "/apis/coordination.k8s.io/v1/namespaces/fluid-system/leases/goosefs.data.fluid.io";
+const char APPS[] = "/apis/apps/v1/namespaces/default";
+
+std::string path(const std::string &collection, const std::string &name)
+{
+    return collection + "/" + name;
+}
+
+class KubernetesRun : public testing::Test
+{
+  protected:
+    void SetUp() override
+    {
+        char name[] = "/tmp/kube-run-XXXXXX";
+
+        dir_ = mkdtemp(name);
+        fresh();
+    }
+
+    // A new cluster: the same objects get the same uids in it.
+    void fresh()
+    {
+        cluster_ = std::make_unique<fake::KubeCluster>();
+        std::ofstream(dir_ + "/kubeconfig")
+            << "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
+            << "clusters: [{name: x, cluster: {server: '" << cluster_->Url() << "'}}]\n"
+            << "contexts: [{name: x, context: {cluster: x, user: x}}]\n"
+            << "users: [{name: x, user: {token: secret}}]\n";
+    }
+
+    void TearDown() override
+    {
+        while (!pids_.empty()) {
+            end(SIGKILL);
+        }
+        unlink((dir_ + "/kubeconfig").c_str());
+        rmdir(dir_.c_str());
+    }
+
+    // One more controller; with an identity it takes part in the election.
+    void start(const std::string &identity = "")
+    {
+        std::string config = dir_ + "/kubeconfig";
+        std::string program = GFS_KUBE_CONTROLLER;
+        std::string id = identity;
+        char *argv[] = {program.data(), config.data(), id.data(), nullptr};
+        pid_t pid = -1;
+
+        ASSERT_EQ(posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv, environ), 0);
+        pids_.push_back(pid);
+    }
+
+    // The eldest goes; returns how waitpid saw it end.
+    int end(int signal)
+    {
+        int status = 0;
+        pid_t pid = pids_.empty() ? -1 : pids_.front();
+
+        if (pid > 0) {
+            pids_.erase(pids_.begin());
+            kill(pid, signal);
+            waitpid(pid, &status, 0);
+        }
+        return status;
+    }
+
+    // The controller is killed at its n-th write from now on. It is no more once `then` is true.
+    void kill_at(size_t n, bool after, std::atomic<bool> *then)
+    {
+        pid_t pid = pids_.empty() ? -1 : pids_.front();
+
+        ASSERT_GT(pid, 0);
+        cluster_->AtWrite(n, after, [pid, then] { *then = kill(pid, SIGKILL) == 0; });
+    }
+
+    void create(const std::string &name)
+    {
+        cluster_->Create(DATASETS, R"({"apiVersion":"data.fluid.io/v1alpha1","kind":"Dataset",
+            "metadata":{"name":")" + name +
+                                       R"("},
+            "spec":{"mounts":[{"mountPoint":"https://origin/path/","name":")" +
+                                       name + R"("}]}})");
+        cluster_->Create(RUNTIMES, R"({"apiVersion":"data.fluid.io/v1alpha1",
+            "kind":"GooseFSRuntime","metadata":{"name":")" +
+                                       name + R"("},
+            "spec":{"replicas":3,"master":{"replicas":3},"tieredstore":{"levels":[
+            {"mediumtype":"HDD","path":"/mnt/disk1","quota":"2G","high":"0.8","low":"0.7"}]}}})");
+    }
+
+    std::string status(const std::string &collection, const std::string &name, const char *field)
+    {
+        return cluster_->Get(path(collection, name)).text("status", field);
+    }
+
+    bool ready(const std::string &name)
+    {
+        return status(DATASETS, name, "phase") == "Bound" &&
+               status(DATASETS, name, "fileNum") == "42" &&
+               status(RUNTIMES, name, "masterPhase") == "Ready" &&
+               status(RUNTIMES, name, "workerPhase") == "Ready" &&
+               status(RUNTIMES, name, "fusePhase") == "Ready";
+    }
+
+    bool wait_ready(const std::string &name)
+    {
+        return cluster_->WaitFor([&] { return ready(name); });
+    }
+
+    // Who may work.
+    std::string holder()
+    {
+        return cluster_->Get(LEASE).text("spec", "holderIdentity");
+    }
+
+    bool wait_gone()
+    {
+        return cluster_->WaitFor([&] { return cluster_->Paths().empty(); });
+    }
+
+    // Everything but versions, pods' names and what the two kinds users write say of themselves.
+    std::string picture()
+    {
+        std::string out;
+        size_t pods = 0;
+
+        for (const auto &object : cluster_->Paths()) {
+            if (object.find("/pods/") != std::string::npos) {
+                pods++;
+                continue;
+            }
+            fake::Json json = cluster_->Get(object);
+            for (const char *noise : {"resourceVersion", "uid", "ownerReferences", "generation"}) {
+                json_object_del(json.at("metadata"), noise);
+            }
+            json_object_del(json.get(), "status");
+            char *text = json_dumps(json.get(), JSON_INDENT(1) | JSON_SORT_KEYS);
+            out += object + "\n" + text + "\n";
+            free(text);
+        }
+
+        return out + std::to_string(pods) + " pods\n";
+    }
+
+    std::unique_ptr<fake::KubeCluster> cluster_;
+    std::string dir_;
+    std::vector<pid_t> pids_;
+};
+
+// How many steps a sweep leaves out: all are for who has the time.
+size_t stride()
+{
+    return getenv("GFS_SWEEP_ALL") != nullptr ? 1 : 4;
+}
+
+TEST_F(KubernetesRun, ADatasetAndItsRuntimeBecomeReadyAndGoWithoutATrace)
+{
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase")) << picture();
+    EXPECT_EQ(cluster_->Paths("/pods/").size(), 9u);
+    EXPECT_EQ(cluster_->Paths("/persistentvolumes/").size(), 1u);
+
+    cluster_->Delete(path(DATASETS, "hbase"));
+    EXPECT_TRUE(wait_gone()) << picture();
+    EXPECT_EQ(end(SIGTERM), 0);
+}
+
+TEST_F(KubernetesRun, KilledAtAnyWriteOfACreationTheNextOneFinishesIt)
+{
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase"));
+    end(SIGKILL);
+
+    std::string wanted = picture();
+    size_t writes = cluster_->Writes();
+
+    ASSERT_GT(writes, 10u);
+    for (size_t step = 1; step <= writes; step += stride()) {
+        bool after = (step / stride()) % 2 == 1;
+
+        SCOPED_TRACE("write " + std::to_string(step) + (after ? ", after it" : ", before it"));
+        fresh();
+        create("hbase");
+        start();
+        std::atomic<bool> killed = false;
+        kill_at(step, after, &killed);
+        ASSERT_TRUE(cluster_->WaitFor([&] { return killed || ready("hbase"); }));
+        cluster_->AtWrite(0, false, nullptr); // first: it names a process
+        end(SIGKILL);
+        start();
+        ASSERT_TRUE(wait_ready("hbase")) << picture();
+        EXPECT_EQ(picture(), wanted);
+        end(SIGKILL);
+    }
+}
+
+TEST_F(KubernetesRun, KilledAtAnyWriteOfADeletionTheNextOneLeavesNothing)
+{
+    size_t writes = 20;
+
+    for (size_t step = 1; step <= writes; step++) {
+        bool after = step % 2 == 0;
+
+        SCOPED_TRACE("write " + std::to_string(step) + (after ? ", after it" : ", before it"));
+        create("hbase");
+        start();
+        ASSERT_TRUE(wait_ready("hbase")) << picture();
+        std::atomic<bool> killed = false;
+        size_t before = cluster_->Writes();
+        kill_at(step, after, &killed);
+        cluster_->Delete(path(step % 3 == 0 ? RUNTIMES : DATASETS, "hbase"));
+        if (step % 3 == 0) {
+            cluster_->Delete(path(DATASETS, "hbase"));
+        }
+        ASSERT_TRUE(cluster_->WaitFor([&] { return killed || cluster_->Paths().empty(); }))
+            << picture();
+        if (!killed) {
+            writes = std::min(writes, cluster_->Writes() - before);
+        }
+        cluster_->AtWrite(0, false, nullptr); // first: it names a process
+        end(SIGKILL);
+        start();
+        ASSERT_TRUE(wait_gone()) << picture();
+        end(SIGKILL);
+    }
+}
+
+TEST_F(KubernetesRun, WhatIsDeletedOrEditedByHandIsPutBack)
+{
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase"));
+
+    std::string wanted = picture();
+
+    for (const auto &object : cluster_->Paths()) {
+        if (object.find("data.fluid.io") != std::string::npos) {
+            continue; // the users'
+        }
+        cluster_->Delete(object);
+    }
+    EXPECT_TRUE(cluster_->WaitFor([&] { return picture() == wanted; })) << picture();
+
+    cluster_->Edit(path(APPS, "statefulsets/hbase-master"), R"({"spec":{"replicas":1}})");
+    cluster_->Edit(path(APPS, "replicasets/hbase-worker"),
+                   R"({"spec":{"template":{"spec":{"nodeSelector":null,"affinity":null}}}})");
+    cluster_->Edit(path(CORE, "configmaps/hbase-config"), R"({"data":{"master.properties":"x"}})");
+    cluster_->Edit(path(CORE, "services/hbase-master-1"), R"({"spec":{"selector":{"role":"y"}}})");
+    EXPECT_TRUE(cluster_->WaitFor([&] { return picture() == wanted; })) << picture();
+    EXPECT_TRUE(wait_ready("hbase"));
+}
+
+TEST_F(KubernetesRun, OfTwoReplicasOneWorksAndTheOtherTakesOver)
+{
+    start("first");
+    ASSERT_TRUE(cluster_->WaitFor([&] { return holder() == "first"; }));
+    start("second");
+    create("hbase");
+    ASSERT_TRUE(wait_ready("hbase"));
+    EXPECT_EQ(end(SIGTERM), 0);
+
+    create("spark");
+    EXPECT_TRUE(wait_ready("spark"));
+    EXPECT_EQ(holder(), "second");
+}
+
+TEST_F(KubernetesRun, AtRestNothingIsAskedOrWritten)
+{
+    const int n = 10;
+
+    for (int i = 0; i < n; i++) {
+        create("set-" + std::to_string(i));
+    }
+    start();
+    for (int i = 0; i < n; i++) {
+        ASSERT_TRUE(wait_ready("set-" + std::to_string(i)));
+    }
+
+    ASSERT_TRUE(cluster_->WaitQuiet());
+
+    // Rounds that find nothing to do ask nothing either.
+    size_t requests = cluster_->Requests();
+
+    for (int i = 0; i < n; i++) {
+        cluster_->Edit(path(RUNTIMES, "set-" + std::to_string(i)),
+                       R"({"metadata":{"annotations":{"look":"again"}}})");
+    }
+    cluster_->Delete(path(CORE, "configmaps/set-9-config"));
+    EXPECT_TRUE(cluster_->WaitFor(
+        [&] { return cluster_->Get(path(CORE, "configmaps/set-9-config")).get() != nullptr; }));
+    ASSERT_TRUE(cluster_->WaitQuiet());
+    EXPECT_EQ(cluster_->Requests(), requests + 1); // the ConfigMap
+}
+
+// A creation and a deletion under trouble end as they do without.
+class KubernetesTrouble : public KubernetesRun, public testing::WithParamInterface<int>
+{
+};
+
+TEST_P(KubernetesTrouble, EveryNthRequestFailsAndEventsComeInAnyOrder)
+{
+    auto seed = static_cast<unsigned>(GetParam());
+
+    cluster_->FailEvery(2 + seed % 6, seed);
+    cluster_->Shuffle(seed);
+    create("hbase");
+    create("spark");
+    start();
+    ASSERT_TRUE(wait_ready("hbase")) << picture();
+    ASSERT_TRUE(wait_ready("spark")) << picture();
+    EXPECT_EQ(cluster_->Paths("/pods/").size(), 18u);
+
+    cluster_->Delete(path(seed % 2 == 0 ? DATASETS : RUNTIMES, "hbase"));
+    cluster_->Delete(path(DATASETS, "hbase"));
+    cluster_->Delete(path(DATASETS, "spark"));
+    EXPECT_TRUE(wait_gone()) << picture();
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, KubernetesTrouble, testing::Range(1, 5));
+
+} // namespace
