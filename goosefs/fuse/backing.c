@@ -93,7 +93,7 @@ void gfsi_backing_answered(struct gfs_fuse *fuse, const struct gfs_control_msg *
     bool awaited = false;
 
     (void)pthread_mutex_lock(&fuse->backing_mutex);
-    if (index < fuse->config.threads && msg->extra != 0 &&
+    if (index < GFS_FUSE_THREADS_MAX && msg->extra != 0 &&
         fuse->pool[index].backing_ticket == msg->extra) {
         fuse->pool[index].backing_answer = msg->status != 0 ? msg->status : GFS_EPROTO;
         awaited = true;

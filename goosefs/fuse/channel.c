@@ -3,6 +3,7 @@
 #include "fuse_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,12 +14,11 @@
 #include <gfs/base/log.h>
 
 /* Of the FUSE protocol (linux/fuse.h of later kernels than the build's headers may know). */
-#define REQUEST_MAX             4096 /* bytes of any request but those that write */
-#define FUSE_UNIQUE_RESENT      (UINT64_C(1) << 63)
-#define FUSE_CODE_RESEND        7
-#define FUSE_FLAGS2_RESEND      (UINT32_C(1) << 7) /* bit 39 of the INIT flags: kernel 6.9 */
-#define FUSE_FLAGS2_PASSTHROUGH (UINT32_C(1) << 5) /* bit 37: kernel 6.9 */
-#define FUSE_FLAGS_EXT          (UINT32_C(1) << 30)
+#define REQUEST_MAX        4096 /* bytes of any request but those that write */
+#define FUSE_UNIQUE_RESENT (UINT64_C(1) << 63)
+#define FUSE_CODE_RESEND   7
+#define FUSE_FLAGS2_RESEND (UINT32_C(1) << 7) /* bit 39 of the INIT flags: kernel 6.9 */
+#define FUSE_FLAGS_EXT     (UINT32_C(1) << 30)
 
 struct in_header {
     uint32_t len;
@@ -70,9 +70,10 @@ static bool kernel_resends(const struct gfs_session *state)
     return (init.flags & FUSE_FLAGS_EXT) != 0 && (init.flags2 & FUSE_FLAGS2_RESEND) != 0;
 }
 
-bool gfsi_channel_has_passthrough(const struct gfs_fuse *fuse, bool fallback)
+bool gfsi_channel_negotiated(const struct gfs_fuse *fuse, uint64_t flag, bool fallback)
 {
     struct init_out reply = {.flags2 = 0};
+    uint64_t flags;
 
     if (fuse->state == NULL || !fuse->swallow) {
         return fallback;
@@ -80,7 +81,11 @@ bool gfsi_channel_has_passthrough(const struct gfs_fuse *fuse, bool fallback)
     memcpy(&reply, fuse->state->init_reply,
            fuse->state->init_reply_len < sizeof(reply) ? fuse->state->init_reply_len
                                                        : sizeof(reply));
-    return (reply.flags & FUSE_FLAGS_EXT) != 0 && (reply.flags2 & FUSE_FLAGS2_PASSTHROUGH) != 0;
+    flags = reply.flags;
+    if ((reply.flags & FUSE_FLAGS_EXT) != 0) {
+        flags |= (uint64_t)reply.flags2 << 32;
+    }
+    return (flags & flag) != 0;
 }
 
 static struct gfs_session_slot *own_slot(const struct gfs_fuse *fuse)
@@ -246,9 +251,27 @@ static ssize_t channel_writev(int fd, struct iovec *iov, int count, void *userda
     return n;
 }
 
+/* A whole reply, from a pipe. */
+static ssize_t channel_splice_send(int fdin, off_t *offin, int fdout, off_t *offout, size_t len,
+                                   unsigned int flags, void *userdata)
+{
+    struct gfs_fuse *fuse = userdata;
+    struct gfs_session_slot *slot = own_slot(fuse);
+    ssize_t n = splice(fdin, offin, fdout, offout, len, flags);
+
+    if (n >= 0 && slot != NULL) {
+        memset(slot->data, 0, sizeof(uint32_t));
+    }
+    if (n > 0) {
+        __atomic_add_fetch(&fuse->state->answered, 1, __ATOMIC_RELAXED);
+    }
+    return n;
+}
+
 int gfsi_channel_open(struct gfs_fuse *fuse, struct gfs_err *err)
 {
-    static const struct fuse_custom_io io = {.read = channel_read, .writev = channel_writev};
+    static const struct fuse_custom_io io = {
+        .read = channel_read, .writev = channel_writev, .splice_send = channel_splice_send};
     struct gfs_session *state;
     struct stat st;
     int rc;

@@ -1,7 +1,8 @@
 #include "file_table.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <gfs/base/assert.h>
 
@@ -16,6 +17,9 @@ struct gfsi_file {
     size_t handles; /* open handles of this process */
     size_t reads;   /* in progress */
     bool idle;
+    bool has_local;
+    int local; /* a local file with the same bytes */
+    uint64_t local_length;
 };
 
 int gfsi_file_table_init(struct gfsi_file_table *t, const struct gfs_fuse_backend *backend)
@@ -67,6 +71,15 @@ static void idle_append(struct gfsi_file_table *t, struct gfsi_file *f)
     t->idle++;
 }
 
+static void drop_local(struct gfsi_file_table *t, struct gfsi_file *f)
+{
+    if (f->has_local) {
+        (void)close(f->local);
+        f->has_local = false;
+        t->locals--;
+    }
+}
+
 static void unlink_file(struct gfsi_file_table *t, struct gfsi_file *f)
 {
     struct gfsi_file **at = bucket_of(t, f->ino);
@@ -88,6 +101,8 @@ static struct gfsi_file *settle(struct gfsi_file_table *t, struct gfsi_file *f)
     if (f->handles > 0 || f->reads > 0) {
         return NULL;
     }
+    /* The worker may want its space back: what nobody has open holds no file of it. */
+    drop_local(t, f);
     idle_append(t, f);
     if (t->idle <= GFSI_FILES_IDLE_MAX) {
         return NULL;
@@ -118,6 +133,7 @@ void gfsi_file_table_fini(struct gfsi_file_table *t)
 
             GFS_ASSERT_EQ(f->reads, 0);
             t->buckets[i] = f->next;
+            drop_local(t, f);
             dispose(t, f);
         }
     }
@@ -248,6 +264,65 @@ int gfsi_file_backing(struct gfsi_file_table *t, uint64_t ino, uint64_t version,
     rc = t->backend->ops->backing(t->backend->ctx, f->file, out_fd);
     end_read(t, f);
     return rc;
+}
+
+void gfsi_file_local_keep(struct gfsi_file_table *t, uint64_t ino, uint64_t version, int fd)
+{
+    struct gfsi_file *f;
+    struct stat st;
+    bool kept = false;
+
+    if (fstat(fd, &st) == 0) {
+        (void)pthread_mutex_lock(&t->mutex);
+        f = find(t, ino, version);
+        if (f != NULL && f->handles > 0 && !f->has_local && t->locals < GFSI_LOCALS_MAX) {
+            f->local = fd;
+            f->local_length = (uint64_t)st.st_size;
+            f->has_local = true;
+            t->locals++;
+            kept = true;
+        }
+        (void)pthread_mutex_unlock(&t->mutex);
+    }
+    if (!kept) {
+        (void)close(fd);
+    }
+}
+
+bool gfsi_file_local_wants(struct gfsi_file_table *t, uint64_t ino, uint64_t version)
+{
+    struct gfsi_file *f;
+    bool wants;
+
+    (void)pthread_mutex_lock(&t->mutex);
+    f = find(t, ino, version);
+    wants = f != NULL && !f->has_local && t->locals < GFSI_LOCALS_MAX;
+    (void)pthread_mutex_unlock(&t->mutex);
+    return wants;
+}
+
+bool gfsi_file_local_begin(struct gfsi_file_table *t, uint64_t ino, uint64_t version,
+                           struct gfsi_file **out, int *out_fd, uint64_t *out_length)
+{
+    struct gfsi_file *f;
+    bool found;
+
+    (void)pthread_mutex_lock(&t->mutex);
+    f = find(t, ino, version);
+    found = f != NULL && f->has_local;
+    if (found) {
+        f->reads++;
+        *out = f;
+        *out_fd = f->local;
+        *out_length = f->local_length;
+    }
+    (void)pthread_mutex_unlock(&t->mutex);
+    return found;
+}
+
+void gfsi_file_local_end(struct gfsi_file_table *t, struct gfsi_file *file)
+{
+    end_read(t, file);
 }
 
 void gfsi_file_release(struct gfsi_file_table *t, uint64_t ino, uint64_t version)

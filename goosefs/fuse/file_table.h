@@ -9,6 +9,7 @@
 #define GFSI_FILE_TABLE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ extern "C" {
 
 #define GFSI_FILES_MAX      65536
 #define GFSI_FILES_IDLE_MAX 256
+#define GFSI_LOCALS_MAX     1024 /* descriptors kept of files in use; others are read by copying */
 
 struct gfsi_file;
 
@@ -33,6 +35,7 @@ struct gfsi_file_table {
     struct gfsi_file **buckets;
     size_t count;
     size_t idle;
+    size_t locals;
     struct gfsi_file *idle_first; /* oldest */
     struct gfsi_file *idle_last;
 };
@@ -50,6 +53,16 @@ ssize_t gfsi_file_read(struct gfsi_file_table *t, uint64_t ino, uint64_t version
 
 /* The backend's backing file of a pair that is open; see struct gfs_fuse_backend_ops. */
 int gfsi_file_backing(struct gfsi_file_table *t, uint64_t ino, uint64_t version, int *out_fd);
+
+/* A local file with the bytes of a pair that is open, to read from instead of asking the backend.
+ * keep: takes `fd`; it is closed when the pair is not in use any more, or at once when there is one
+ * already or are too many. wants: is it worth finding one? begin: borrows it until end; false when
+ * there is none. */
+void gfsi_file_local_keep(struct gfsi_file_table *t, uint64_t ino, uint64_t version, int fd);
+bool gfsi_file_local_wants(struct gfsi_file_table *t, uint64_t ino, uint64_t version);
+bool gfsi_file_local_begin(struct gfsi_file_table *t, uint64_t ino, uint64_t version,
+                           struct gfsi_file **out, int *out_fd, uint64_t *out_length);
+void gfsi_file_local_end(struct gfsi_file_table *t, struct gfsi_file *file);
 
 /* One handle less. Unknown pairs (opened by a predecessor) are fine. */
 void gfsi_file_release(struct gfsi_file_table *t, uint64_t ino, uint64_t version);

@@ -67,8 +67,14 @@ struct gfs_fuse {
     struct gfsi_dir_table dirs;
     struct gfsi_version_cache versions;
     struct gfsi_mode_table modes;
-    bool passthrough; /* negotiated */
-    struct gfsi_fuse_worker *pool;
+    bool passthrough;              /* negotiated */
+    bool splice;                   /* replies may come straight from a worker's file */
+    struct gfsi_fuse_worker *pool; /* GFS_FUSE_THREADS_MAX */
+    pthread_mutex_t pool_mutex;    /* of starting one more */
+    atomic_uint pool_started;
+    atomic_uint recovering;        /* threads that have not served a predecessor's requests yet */
+    atomic_uint waiting;           /* threads that wait for a request */
+    int interrupt_fd;              /* eventfd: a reader was interrupted */
     pthread_mutex_t backing_mutex; /* of the workers' backing_ fields */
     pthread_cond_t backing_cond;
     struct gfsi_reply_bufs reply_bufs;
@@ -76,6 +82,8 @@ struct gfs_fuse {
     struct gfs_metric *read_bytes;
     struct gfs_metric *resent;
     struct gfs_metric *passthrough_opens;
+    struct gfs_metric *spliced_bytes;
+    struct gfs_metric *interrupts;
 };
 
 /* One of the pool's threads; also what the library's I/O hooks find their slot by. */
@@ -84,23 +92,40 @@ struct gfsi_fuse_worker {
     pthread_t thread;
     unsigned index;
     bool again;         /* the request being served was served before, perhaps */
+    atomic_llong since; /* when it was read, monotonic ns; 0: none is being served */
     const void *locked; /* the request buffer, once its pages are locked in memory */
     uint32_t backing_seq;
     uint32_t backing_ticket; /* of the keeper's answer it waits for; 0: none */
     int backing_answer;      /* 0: not yet */
+
+    _Atomic uint64_t unique;      /* the kernel's number of the request it has; 0: none */
+    _Atomic uint64_t interrupted; /* the request whose caller got a signal */
 };
 
 /* worker.c: the calling thread's, NULL outside the pool. */
 struct gfsi_fuse_worker *gfsi_fuse_worker_self(void);
 int gfsi_fuse_pool_start(struct gfs_fuse *fuse, struct gfs_err *err);
 void gfsi_fuse_pool_join(struct gfs_fuse *fuse);
+/* How many requests are being served; *out_oldest_ns: for how long the oldest of them. Any thread.
+ */
+unsigned gfsi_fuse_pool_load(const struct gfs_fuse *fuse, int64_t *out_oldest_ns);
+
+/* interrupt.c. A request is noted while it is served. */
+void gfsi_interrupt_begin(struct gfsi_fuse_worker *w, const struct fuse_buf *buf);
+void gfsi_interrupt_end(struct gfsi_fuse_worker *w);
+/* Is it an interrupt? Then it has been dealt with. */
+bool gfsi_interrupt_take(struct gfs_fuse *fuse, const struct fuse_buf *buf);
+/* Main thread: answers those who have waited long enough. Milliseconds to the next look, or -1. */
+int gfsi_interrupt_look(struct gfs_fuse *fuse);
 
 /* channel.c: the inherited device. */
 int gfsi_channel_open(struct gfs_fuse *fuse, struct gfs_err *err);
 /* The INIT exchange, recorded or live; afterwards requests can be served. */
 int gfsi_channel_handshake(struct gfs_fuse *fuse, struct gfs_err *err);
-/* Did the mount's first client negotiate passthrough? `fallback` when this is the first. */
-bool gfsi_channel_has_passthrough(const struct gfs_fuse *fuse, bool fallback);
+/* Did the mount's first client negotiate this? `fallback` when this is the first. */
+#define GFSI_INIT_ASYNC_DIO   (UINT64_C(1) << 15) /* bits of the INIT flags, linux/fuse.h */
+#define GFSI_INIT_PASSTHROUGH (UINT64_C(1) << 37) /* kernel 6.9 */
+bool gfsi_channel_negotiated(const struct gfs_fuse *fuse, uint64_t flag, bool fallback);
 /* Executes again what a predecessor left in the slots that fall to this worker. */
 void gfsi_channel_recover_slots(struct gfs_fuse *fuse, unsigned index);
 

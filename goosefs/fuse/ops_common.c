@@ -122,6 +122,11 @@ void gfsi_metrics_init(struct gfs_fuse *fuse)
     fuse->passthrough_opens =
         gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_passthrough_opens_total", "",
                         "Files opened so that the kernel reads the worker's copy itself");
+    fuse->spliced_bytes =
+        gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_spliced_bytes_total", "",
+                        "Bytes given to readers straight from the worker's copy");
+    fuse->interrupts = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_interrupts_total", "",
+                                       "Requests given up because their caller got a signal");
     fuse->resent = gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_resent_total", "",
                                    "Requests of a predecessor answered by this process");
 }

@@ -17,17 +17,34 @@ static enum gfsi_io_mode mode_of(uint64_t handle)
     return (enum gfsi_io_mode)(handle & ~GFSI_VERSION_BITS);
 }
 
-/* A backing id for an inode that has no mode yet; 0: none to be had. */
-static uint32_t find_backing(struct gfs_fuse *fuse, uint64_t ino, uint64_t version)
+/* A local file with the pair's bytes is asked for, and used in the best way there is: 1. the kernel
+ * reads it alone, 2. replies are spliced from it. Each falls to the next by what works, not by
+ * versions; without a file, bytes are copied through this process. Returns the backing id, 0: not
+ * the first way. */
+static uint32_t find_local(struct gfs_fuse *fuse, uint64_t ino, uint64_t version, bool may_back)
 {
     int fd gfs_auto_fd = -1;
-    int id;
+    int id = 0;
 
-    if (!fuse->config.passthrough || gfsi_file_backing(&fuse->files, ino, version, &fd) != 0) {
+    may_back = may_back && fuse->config.passthrough;
+    if ((!may_back && !fuse->splice) || gfsi_file_backing(&fuse->files, ino, version, &fd) != 0) {
         return 0;
     }
-    id = gfsi_fuse_backing_open(fuse, ino, fd);
+    if (may_back) {
+        id = gfsi_fuse_backing_open(fuse, ino, fd);
+    }
+    if (id <= 0 && fuse->splice) {
+        gfsi_file_local_keep(&fuse->files, ino, version, GFS_TAKE_FD(fd));
+    }
     return id > 0 ? (uint32_t)id : 0;
+}
+
+/* For an open that will not be in passthrough mode. */
+static void find_splice_source(struct gfs_fuse *fuse, uint64_t ino, uint64_t version)
+{
+    if (fuse->splice && gfsi_file_local_wants(&fuse->files, ino, version)) {
+        (void)find_local(fuse, ino, version, false);
+    }
 }
 
 static enum gfsi_io_mode choose_mode(struct gfs_fuse *fuse, uint64_t ino, uint64_t version,
@@ -38,12 +55,16 @@ static enum gfsi_io_mode choose_mode(struct gfs_fuse *fuse, uint64_t ino, uint64
 
     if (!fuse->passthrough) {
         *out_id = 0;
+        find_splice_source(fuse, ino, version);
         return GFSI_IO_CACHED; /* nothing to mix it with, nothing to remember */
     }
     if (gfsi_mode_join(&fuse->modes, ino, version, &mode, out_id)) {
+        if (mode != GFSI_IO_PASSTHROUGH) {
+            find_splice_source(fuse, ino, version);
+        }
         return mode;
     }
-    id = find_backing(fuse, ino, version);
+    id = find_local(fuse, ino, version, true);
     if (!gfsi_mode_decide(&fuse->modes, ino, version, id, &mode, out_id) && id != 0) {
         gfsi_fuse_backing_close(fuse, ino, id);
     }
@@ -110,17 +131,45 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     gfsi_observe(fuse, GFSI_OP_OPEN, started);
 }
 
-void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
-                  struct fuse_file_info *fi)
+/* Replies from the local file, if there is one, by splice where the device takes that. */
+static bool read_spliced(struct gfs_fuse *fuse, fuse_req_t req, uint64_t ino, uint64_t version,
+                         size_t size, uint64_t offset)
 {
-    struct gfs_fuse *fuse = fuse_req_userdata(req);
-    int64_t started = gfs_clock_mono();
-    uint64_t ino = gfsi_ino_from_node(fuse, node);
+    struct gfsi_file *file;
+    uint64_t length;
+    int fd;
+
+    if (!fuse->splice || !gfsi_file_local_begin(&fuse->files, ino, version, &file, &fd, &length)) {
+        return false;
+    }
+    if (offset >= length) {
+        size = 0;
+    } else if (size > length - offset) {
+        size = length - offset;
+    }
+    struct fuse_bufvec bytes = {
+        .count = 1,
+        .buf = {{.size = size,
+                 .flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY,
+                 .fd = fd,
+                 .pos = (off_t)offset}},
+    };
+    /* Not by moving pages: they are the worker's cache. */
+    (void)fuse_reply_data(req, &bytes, 0);
+    gfs_metric_add(fuse->read_bytes, (int64_t)size);
+    gfs_metric_add(fuse->spliced_bytes, (int64_t)size);
+    gfsi_file_local_end(&fuse->files, file);
+    return true;
+}
+
+static void read_copied(struct gfs_fuse *fuse, fuse_req_t req, uint64_t ino, uint64_t version,
+                        size_t size, uint64_t offset)
+{
     char *buf = size <= GFS_FUSE_MAX_READ ? gfsi_reply_bufs_take(&fuse->reply_bufs) : NULL;
     ssize_t n = GFS_ENOMEM;
 
     if (buf != NULL) {
-        n = gfsi_file_read(&fuse->files, ino, version_of(fi->fh), buf, size, (uint64_t)off);
+        n = gfsi_file_read(&fuse->files, ino, version, buf, size, offset);
     }
     if (n < 0) {
         gfsi_reply_error(fuse, req, GFSI_OP_READ, ino, (int)n);
@@ -129,6 +178,19 @@ void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
         gfs_metric_add(fuse->read_bytes, n);
     }
     gfsi_reply_bufs_give(&fuse->reply_bufs, buf);
+}
+
+void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
+                  struct fuse_file_info *fi)
+{
+    struct gfs_fuse *fuse = fuse_req_userdata(req);
+    int64_t started = gfs_clock_mono();
+    uint64_t ino = gfsi_ino_from_node(fuse, node);
+    uint64_t version = version_of(fi->fh);
+
+    if (!read_spliced(fuse, req, ino, version, size, (uint64_t)off)) {
+        read_copied(fuse, req, ino, version, size, (uint64_t)off);
+    }
     gfsi_observe(fuse, GFSI_OP_READ, started);
 }
 

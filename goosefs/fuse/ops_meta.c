@@ -22,17 +22,27 @@ void gfsi_op_init(void *userdata, struct fuse_conn_info *conn)
     conn->max_read = GFS_FUSE_MAX_READ;
     conn->max_background = BACKGROUND;
     conn->congestion_threshold = BACKGROUND * 3 / 4;
-    conn->no_interrupt = 1; /* no operation here can be broken off; the kernel need not ask */
+    conn->no_interrupt = 1; /* the library's way; here they are taken before it (interrupt.c) */
     fuse_unset_feature_flag(conn, FUSE_CAP_SPLICE_READ); /* only writes would profit */
     (void)fuse_set_feature_flag(conn, FUSE_CAP_ASYNC_READ);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_PARALLEL_DIROPS);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_AUTO_INVAL_DATA);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_READDIRPLUS_AUTO);
-    (void)fuse_set_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
     (void)fuse_set_feature_flag(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+    /* Replies from a file: between this process and the device, no matter of the INIT reply. */
+    fuse->splice = fuse->config.splice && fuse->config.backend.ops->backing != NULL;
+    if (fuse->splice) {
+        (void)fuse_set_feature_flag(conn, FUSE_CAP_SPLICE_WRITE);
+    }
     /* A successor does what the mount's first client did, whatever it is told itself. */
-    if (gfsi_channel_has_passthrough(fuse, wanted) &&
+    /* Asynchronous direct I/O is not for us: nothing wakes who waits for it, not even SIGKILL. */
+    if (gfsi_channel_negotiated(fuse, GFSI_INIT_ASYNC_DIO, false)) {
+        (void)fuse_set_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
+    } else {
+        (void)fuse_unset_feature_flag(conn, FUSE_CAP_ASYNC_DIO);
+    }
+    if (gfsi_channel_negotiated(fuse, GFSI_INIT_PASSTHROUGH, wanted) &&
         fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH)) {
         conn->max_backing_stack_depth = 1;
         fuse->passthrough = true;

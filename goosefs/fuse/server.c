@@ -20,7 +20,8 @@
 #include <gfs/base/clock.h>
 #include <gfs/base/log.h>
 
-#define LEAVE_MS 5000 /* from our own unmount to giving up on those who still use it */
+#define LEAVE_MS           5000 /* from our own unmount to giving up on those who still use it */
+#define INTERRUPT_GRACE_NS GFS_NS_PER_S
 
 extern char **environ;
 
@@ -114,11 +115,16 @@ int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, st
         return gfs_err_set(err, GFS_ENOMEM, "FUSE server");
     }
     fuse->config = *config;
+    if (fuse->config.interrupt_grace_ns == 0) {
+        fuse->config.interrupt_grace_ns = INTERRUPT_GRACE_NS;
+    }
     (void)pthread_mutex_init(&fuse->backing_mutex, NULL);
+    (void)pthread_mutex_init(&fuse->pool_mutex, NULL);
     init_cond(&fuse->backing_cond);
     gfsi_reply_bufs_init(&fuse->reply_bufs, GFS_FUSE_MAX_READ);
     fuse->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (fuse->wake_fd < 0) {
+    fuse->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fuse->wake_fd < 0 || fuse->interrupt_fd < 0) {
         rc = gfs_err_set_errno(err, errno, "eventfd");
         goto fail;
     }
@@ -158,7 +164,11 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse)
     if (fuse->wake_fd >= 0) {
         (void)close(fuse->wake_fd);
     }
+    if (fuse->interrupt_fd >= 0) {
+        (void)close(fuse->interrupt_fd);
+    }
     gfsi_reply_bufs_fini(&fuse->reply_bufs);
+    (void)pthread_mutex_destroy(&fuse->pool_mutex);
     (void)pthread_cond_destroy(&fuse->backing_cond);
     (void)pthread_mutex_destroy(&fuse->backing_mutex);
     free(fuse->pool);
@@ -236,15 +246,17 @@ static int open_signals(int *out, struct gfs_err *err)
  */
 static bool wait_for_end(struct gfs_fuse *fuse, int signal_fd)
 {
-    struct pollfd fds[3] = {
+    struct pollfd fds[4] = {
         {.fd = fuse->wake_fd, .events = POLLIN},
         {.fd = signal_fd, .events = POLLIN},
         {.fd = fuse->state != NULL ? GFS_SESSION_CONTROL_FD : -1, .events = POLLIN},
+        {.fd = fuse->interrupt_fd, .events = POLLIN},
     };
-    int timeout = -1;
+    int64_t leave = INT64_MAX;
+    int look_ms = -1;
 
     for (;;) {
-        int n = poll(fds, 3, timeout);
+        int n = poll(fds, 4, look_ms >= 0 || leave == INT64_MAX ? look_ms : LEAVE_MS);
 
         if (n < 0 && errno != EINTR) {
             return false;
@@ -252,20 +264,23 @@ static bool wait_for_end(struct gfs_fuse *fuse, int signal_fd)
         if (fds[0].revents != 0) {
             return true;
         }
-        if (n == 0) {
+        if (gfs_clock_mono() >= leave) {
             return false;
         }
-        if (fds[2].revents != 0 && !gfsi_control_receive(fuse)) {
+        if (n == 0 || fds[3].revents != 0) {
+            look_ms = gfsi_interrupt_look(fuse);
+        }
+        if (n > 0 && fds[2].revents != 0 && !gfsi_control_receive(fuse)) {
             gfs_warn("fuse", "the keeper is gone, serving on", "pid=%d", getpid());
             fds[2].fd = -1;
         }
-        if (fds[1].revents != 0) {
+        if (n > 0 && fds[1].revents != 0) {
             if (fuse->mountpoint == NULL) {
                 return false; /* the keeper's next client goes on */
             }
             unmount(fuse->mountpoint);
             fds[1].fd = -1;
-            timeout = LEAVE_MS;
+            leave = gfs_clock_mono() + LEAVE_MS * GFS_NS_PER_MS;
         }
     }
 }
@@ -283,7 +298,7 @@ static int start(struct gfs_fuse *fuse, struct gfs_err *err)
     if (rc == 0 && fuse->state != NULL) {
         rc = gfsi_channel_handshake(fuse, err);
     }
-    fuse->pool = rc == 0 ? calloc(fuse->config.threads, sizeof(*fuse->pool)) : NULL;
+    fuse->pool = rc == 0 ? calloc(GFS_FUSE_THREADS_MAX, sizeof(*fuse->pool)) : NULL;
     if (rc == 0 && fuse->pool == NULL) {
         rc = gfs_err_set(err, GFS_ENOMEM, "FUSE threads");
     }

@@ -43,7 +43,7 @@ class SurvivalBench : public Survival
         readers.longest_ns_ = 0;
         for (int i = 0; i < 100; i++) {
             int64_t next = gfs_clock_mono() + 100 * GFS_NS_PER_MS;
-            kill((pid_t)info.pid, SIGKILL);
+            KillOne((pid_t)info.pid, SIGKILL);
             info = SuccessorOf(info.pid);
             gfs_clock_sleep_until(next);
         }
@@ -90,8 +90,8 @@ TEST_F(SurvivalBench, KillBoth)
         gfs_keeper_info info = {};
         ASSERT_EQ(Mount(Tree(nullptr), &info), 0);
         int64_t from = gfs_clock_mono();
-        kill(keeper_, SIGKILL);
-        kill((pid_t)info.pid, SIGKILL);
+        KillOne(keeper_, SIGKILL);
+        KillOne((pid_t)info.pid, SIGKILL);
         StopKeeper(SIGKILL);
         StartKeeper();
         struct stat st;
@@ -111,7 +111,7 @@ TEST_F(SurvivalBench, HangClient)
     Readers readers(mountpoint_, kSize, 8);
     ASSERT_TRUE(readers.Progress());
     int64_t from = gfs_clock_mono();
-    kill((pid_t)info.pid, SIGSTOP);
+    KillOne((pid_t)info.pid, SIGSTOP);
     (void)SuccessorOf(info.pid);
     ASSERT_TRUE(readers.Progress(8));
     Figure("hang_recovery_ms", Ms(gfs_clock_mono() - from), "ms");

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <gfs/base/clock.h>
 #include <gfs/base/file.h>
 #include <gfs/base/str.h>
 
@@ -24,8 +25,13 @@ enum {
     INO_DEEP_A = 24,
     INO_DEEP_B = 25,
     INO_LEAF = 26,
+    INO_LONG = 27,
     INO_ENTRY0 = 1000,
 };
+
+#define N5   "nnnnn"
+#define N51  N5 N5 N5 N5 N5 N5 N5 N5 N5 N5 "n"
+#define N255 N51 N51 N51 N51 N51
 
 struct node {
     uint64_t parent;
@@ -41,8 +47,8 @@ static const struct node nodes[] = {
     {INO_ROOT, "f3", INO_FILE0 + 3}, {INO_ROOT, "f4", INO_FILE0 + 4},
     {INO_ROOT, "f5", INO_FILE0 + 5}, {INO_ROOT, "f6", INO_FILE0 + 6},
     {INO_ROOT, "f7", INO_FILE0 + 7}, {INO_ROOT, "many", INO_MANY},
-    {INO_DEEP, "a", INO_DEEP_A},     {INO_DEEP_A, "b", INO_DEEP_B},
-    {INO_DEEP_B, "leaf", INO_LEAF},
+    {INO_ROOT, N255, INO_LONG},      {INO_DEEP, "a", INO_DEEP_A},
+    {INO_DEEP_A, "b", INO_DEEP_B},   {INO_DEEP_B, "leaf", INO_LEAF},
 };
 #define N_NODES (sizeof(nodes) / sizeof(nodes[0]))
 
@@ -89,7 +95,7 @@ static int attr_of(const struct survival_tree *t, uint64_t ino, struct gfs_fuse_
         size = t->size;
     } else if (ino == INO_BIG) {
         size = SURVIVAL_BIG_SIZE;
-    } else if (ino == INO_LEAF) {
+    } else if (ino == INO_LEAF || ino == INO_LONG) {
         size = 100;
     } else if (ino >= INO_ENTRY0 && ino < INO_ENTRY0 + t->entries) {
         size = ino - INO_ENTRY0;
@@ -117,7 +123,7 @@ static int tree_lookup(void *ctx, uint64_t parent, const char *name, struct gfs_
     uint64_t number;
     size_t i;
 
-    if (parent == INO_MANY && name[0] == 'e' && strlen(name) == 6 &&
+    if (parent == INO_MANY && name[0] == 'e' && strlen(name) == 8 &&
         gfs_parse_u64(name + 1, UINT32_MAX, &number) == 0 && number < t->entries) {
         return attr_of(t, INO_ENTRY0 + number, out);
     }
@@ -142,7 +148,7 @@ static void list_many(const struct survival_tree *t, const char *after, size_t m
     for (n = 0; n < max && i < t->entries; n++, i++) {
         char name[32];
 
-        (void)snprintf(name, sizeof(name), "e%05u", (unsigned)i);
+        (void)snprintf(name, sizeof(name), "e%07u", (unsigned)i);
         (void)attr_of(t, INO_ENTRY0 + i, &attr);
         if (!each(arg, name, &attr)) {
             break;
@@ -199,9 +205,13 @@ static ssize_t tree_pread(void *ctx, void *file, void *buf, size_t size, uint64_
     const struct survival_tree *t = ctx;
     const struct gfs_fuse_attr *attr = file;
     struct timespec delay = {.tv_nsec = (long)t->delay_us * 1000};
+    struct timespec pause = {.tv_nsec = 5 * GFS_NS_PER_MS};
 
     if (t->delay_us != 0) {
         (void)nanosleep(&delay, NULL);
+    }
+    while (t->hang != NULL && access(t->hang, F_OK) == 0) {
+        (void)nanosleep(&pause, NULL);
     }
     if (offset >= attr->size) {
         return 0;

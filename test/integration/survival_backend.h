@@ -2,8 +2,8 @@
  * survival_test compares with.
  *
  *   /f0 .. /f7      SIZE bytes each            /empty          0 bytes
- *   /big            5 GiB                      /many/e00000 .. ENTRIES small files
- *   /deep/a/b/leaf  100 bytes */
+ *   /big            5 GiB                      /many/e0000000 .. ENTRIES small files
+ *   /deep/a/b/leaf  100 bytes                  /nnn..n         255 letters, 100 bytes */
 #ifndef SURVIVAL_BACKEND_H
 #define SURVIVAL_BACKEND_H
 
@@ -23,6 +23,7 @@ struct survival_tree {
     uint64_t size;               /* of f0..f7 */
     uint64_t entries;            /* of /many */
     unsigned delay_us;           /* of each read */
+    const char *hang;            /* reads do not come back while this file exists; may be NULL */
     int backing[SURVIVAL_FILES]; /* descriptor + 1 of a file's copy, 0: not made yet */
 };
 

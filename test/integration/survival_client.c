@@ -12,12 +12,21 @@
 #include "survival_backend.h"
 
 static const struct option long_options[] = {
-    {"size", required_argument, NULL, 's'},     {"entries", required_argument, NULL, 'e'},
-    {"delay-us", required_argument, NULL, 'd'}, {"threads", required_argument, NULL, 't'},
-    {"no-resend", no_argument, NULL, 'n'},      {"fail", required_argument, NULL, 'f'},
-    {"exit", required_argument, NULL, 'x'},     {"mount", required_argument, NULL, 'm'},
-    {"uncached", no_argument, NULL, 'u'},       {"passthrough", no_argument, NULL, 'p'},
-    {"launcher", required_argument, NULL, 'l'}, {NULL, 0, NULL, 0},
+    {"size", required_argument, NULL, 's'},
+    {"entries", required_argument, NULL, 'e'},
+    {"delay-us", required_argument, NULL, 'd'},
+    {"threads", required_argument, NULL, 't'},
+    {"no-resend", no_argument, NULL, 'n'},
+    {"fail", required_argument, NULL, 'f'},
+    {"exit", required_argument, NULL, 'x'},
+    {"mount", required_argument, NULL, 'm'},
+    {"uncached", no_argument, NULL, 'u'},
+    {"passthrough", no_argument, NULL, 'p'},
+    {"launcher", required_argument, NULL, 'l'},
+    {"splice", no_argument, NULL, 'S'},
+    {"hang", required_argument, NULL, 'h'},
+    {"interrupt-ms", required_argument, NULL, 'i'},
+    {NULL, 0, NULL, 0},
 };
 
 struct options {
@@ -27,7 +36,9 @@ struct options {
     bool no_resend;
     bool uncached;
     bool passthrough;
-    const char *fail; /* refuse to start with these words */
+    bool splice;
+    uint64_t interrupt_ms; /* 0: as usual */
+    const char *fail;      /* refuse to start with these words */
     const char *mount;
     const char *launcher; /* be one, in this directory */
 };
@@ -41,13 +52,16 @@ static bool parse(int argc, char **argv, struct options *o)
     while (rc == 0 && (c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         switch (c) {
         case 's': rc = gfs_parse_size(optarg, &o->tree.size); break;
-        case 'e': rc = gfs_parse_u64(optarg, 99999, &o->tree.entries); break;
+        case 'e': rc = gfs_parse_u64(optarg, 9999999, &o->tree.entries); break;
         case 'd': rc = gfs_parse_u64(optarg, 999999, &delay); break;
         case 't': rc = gfs_parse_u64(optarg, GFS_FUSE_THREADS_MAX, &o->threads); break;
         case 'x': rc = gfs_parse_u64(optarg, 100, &o->exit_status); break;
         case 'n': o->no_resend = true; break;
         case 'u': o->uncached = true; break;
         case 'p': o->passthrough = true; break;
+        case 'S': o->splice = true; break;
+        case 'h': o->tree.hang = optarg; break;
+        case 'i': rc = gfs_parse_u64(optarg, 60000, &o->interrupt_ms); break;
         case 'f': o->fail = optarg; break;
         case 'm': o->mount = optarg; break;
         case 'l': o->launcher = optarg; break;
@@ -61,10 +75,13 @@ static bool parse(int argc, char **argv, struct options *o)
 static int serve(struct options *o, struct gfs_err *err)
 {
     int64_t timeout = o->uncached ? 0 : GFS_NS_PER_S;
+    bool backing = o->passthrough || o->splice;
     struct gfs_fuse_config config = {
-        .backend = {.ops = o->passthrough ? &survival_backing_ops : &survival_backend_ops,
+        .backend = {.ops = backing ? &survival_backing_ops : &survival_backend_ops,
                     .ctx = &o->tree},
         .passthrough = o->passthrough,
+        .splice = o->splice,
+        .interrupt_grace_ns = (int64_t)o->interrupt_ms * GFS_NS_PER_MS,
         .root_ino = 1,
         .threads = (uint32_t)o->threads,
         .attr_timeout_ns = timeout,

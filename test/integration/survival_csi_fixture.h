@@ -86,7 +86,7 @@ class SurvivalNode : public Fixture
     int StopKeeper(int signal)
     {
         int status = 0;
-        kill(keeper, signal);
+        KillOne(keeper, signal);
         waitpid(keeper, &status, 0);
         keeper = -1;
         return status;
@@ -115,9 +115,9 @@ class SurvivalNode : public Fixture
     {
         std::vector<pid_t> pids = Clients();
         ASSERT_FALSE(pids.empty());
-        kill(keeper, SIGKILL);
+        KillOne(keeper, SIGKILL);
         for (pid_t pid : pids) {
-            kill(pid, SIGKILL);
+            KillOne(pid, SIGKILL);
         }
         (void)StopKeeper(SIGKILL);
         StartKeeper();
@@ -215,6 +215,7 @@ class Container
         EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets_), 0);
         std::filesystem::create_directories(inside);
         pid_ = fork();
+        EXPECT_GE(pid_, 0);
         if (pid_ == 0) {
             Run(target, inside);
         }
@@ -225,8 +226,10 @@ class Container
     ~Container()
     {
         int status = 0;
-        kill(pid_, SIGKILL);
-        waitpid(pid_, &status, 0);
+        if (pid_ > 0) {
+            KillOne(pid_, SIGKILL);
+            waitpid(pid_, &status, 0);
+        }
         close(sockets_[0]);
         close(sockets_[1]);
     }

@@ -56,9 +56,20 @@ inline bool eventually(const std::function<bool()> &condition, int seconds = 60)
     return true;
 }
 
+// kill(2) of one process: 0 and -1, which a pid that is not there may be, name whole crowds.
+inline int KillOne(pid_t pid, int signal)
+{
+    if (pid <= 1) {
+        ADD_FAILURE() << "signal " << signal << " to pid " << pid;
+        errno = ESRCH;
+        return -1;
+    }
+    return kill(pid, signal);
+}
+
 inline bool process_exists(pid_t pid)
 {
-    return kill(pid, 0) == 0 || errno != ESRCH;
+    return KillOne(pid, 0) == 0 || errno != ESRCH;
 }
 
 // What a client is to be like; becomes a keeper spec.
@@ -144,7 +155,7 @@ class Survival : public ::testing::Test
     int StopKeeper(int signal)
     {
         int status = 0;
-        kill(keeper_, signal);
+        KillOne(keeper_, signal);
         waitpid(keeper_, &status, 0);
         keeper_ = -1;
         return status;

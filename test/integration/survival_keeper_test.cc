@@ -160,7 +160,7 @@ TEST_F(Survival, TheClientRunsAsTheUserAsked)
     struct stat st;
     EXPECT_EQ(stat(File(0).c_str(), &st), 0);
     // Killed and replaced as well: nothing in the take-over needs a privilege.
-    kill((pid_t)info.pid, SIGKILL);
+    KillOne((pid_t)info.pid, SIGKILL);
     (void)SuccessorOf(info.pid);
     EXPECT_EQ(stat(File(1).c_str(), &st), 0);
 }
@@ -193,7 +193,7 @@ TEST_F(Survival, CollectedDescriptorsKeepTheMountAliveWithoutTheKeeper)
     ASSERT_EQ(gfs_keeper_client_collect(client_, "test", in_seconds(60), &fuse, &session, nullptr),
               0);
     StopKeeper(SIGKILL);
-    kill(pid, SIGKILL);
+    KillOne(pid, SIGKILL);
     ASSERT_TRUE(eventually([&] { return !process_exists(pid); }));
     struct pollfd p = {fuse, 0, 0};
     EXPECT_EQ(poll(&p, 1, 0), 0) << "the connection ended: " << p.revents;
@@ -297,7 +297,7 @@ TEST_F(Survival, AMountOfItsOwnEndsWithSigterm)
     EXPECT_EQ(stat(File(0).c_str(), &st), 0);
     EXPECT_NE(mkdir((mountpoint_ + "/x").c_str(), 0755), 0);
     EXPECT_EQ(errno, EROFS);
-    kill(pid, SIGTERM);
+    KillOne(pid, SIGTERM);
     int status = 0;
     waitpid(pid, &status, 0);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;

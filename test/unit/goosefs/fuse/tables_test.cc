@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <map>
@@ -188,6 +191,34 @@ TEST_F(Tables, IdleFilesAreBounded)
     EXPECT_EQ(tree_.opens, opens);
     EXPECT_EQ(ReadByte(1, 4), 4);
     EXPECT_EQ(tree_.opens, opens + 1);
+}
+
+TEST_F(Tables, ALocalFileIsHeldAsLongAsTheFileIsOpen)
+{
+    uint64_t version = 0, length = 0;
+    gfsi_file *file = nullptr;
+    int pipes[2], fd = -1, got = -1;
+    ASSERT_EQ(gfsi_file_open(&files_, 7, &version), 0);
+    EXPECT_TRUE(gfsi_file_local_wants(&files_, 7, version));
+    EXPECT_FALSE(gfsi_file_local_begin(&files_, 7, version, &file, &got, &length));
+
+    fd = memfd_create("local", MFD_CLOEXEC);
+    ASSERT_EQ(ftruncate(fd, 5000), 0);
+    gfsi_file_local_keep(&files_, 7, version, fd);
+    EXPECT_FALSE(gfsi_file_local_wants(&files_, 7, version)) << "there is one";
+    ASSERT_EQ(pipe2(pipes, O_CLOEXEC), 0);
+    gfsi_file_local_keep(&files_, 7, version, pipes[0]);
+    EXPECT_EQ(fcntl(pipes[0], F_GETFD), -1) << "a second one is closed";
+    close(pipes[1]);
+
+    ASSERT_TRUE(gfsi_file_local_begin(&files_, 7, version, &file, &got, &length));
+    EXPECT_EQ(got, fd);
+    EXPECT_EQ(length, 5000u);
+    gfsi_file_release(&files_, 7, version);
+    EXPECT_GE(fcntl(fd, F_GETFD), 0) << "a read is using it";
+    gfsi_file_local_end(&files_, file);
+    EXPECT_EQ(fcntl(fd, F_GETFD), -1) << "nobody has the file open any more";
+    EXPECT_EQ(files_.locals, 0u);
 }
 
 TEST_F(Tables, ThreadsMayOpenReadAndReleaseTheSameFiles)

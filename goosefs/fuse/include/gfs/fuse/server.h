@@ -33,7 +33,7 @@ struct gfs_fuse_config {
     struct gfs_fuse_backend backend;
     struct gfs_metrics *metrics; /* may be NULL */
     uint64_t root_ino;           /* the inode shown as the root of the mount */
-    uint32_t threads;            /* 1..GFS_FUSE_THREADS_MAX */
+    uint32_t threads;            /* to begin with, 1..GFS_FUSE_THREADS_MAX; grows to that */
     int64_t attr_timeout_ns;     /* how long the kernel may believe attributes */
     int64_t entry_timeout_ns;    /* ... and names */
     int64_t negative_timeout_ns; /* ... and the absence of names */
@@ -41,6 +41,8 @@ struct gfs_fuse_config {
     const char *source;          /* ... and its first column in the mount table */
     bool allow_other;            /* ... */
     bool passthrough;            /* use the backend's backing files (kernel >= 6.9) */
+    bool splice;                 /* ... and where that cannot be, splice replies from them */
+    int64_t interrupt_grace_ns;  /* a reader that got a signal waits so long; 0: 1 s */
     bool no_resend;              /* behave as on a kernel without FUSE_NOTIFY_RESEND (tests) */
 };
 
