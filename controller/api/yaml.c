@@ -272,6 +272,29 @@ static int parse_events(struct builder *b, const char *text, size_t len)
     return b->error;
 }
 
+/* The first line that is not UTF-8 (YAML 1.2.2, 5.2), 0 when all are. libfyaml looks for the end of
+ * a directive that holds a broken character for ever. */
+static int broken_line(const char *text, size_t len)
+{
+    int line = 1;
+
+    for (size_t at = 0; at < len; at++) {
+        size_t from = at;
+
+        while (at < len && (unsigned char)text[at] >= ' ' && text[at] != '\x7f') {
+            at++;
+        }
+
+        if (!gfs_utf8_valid(text + from, at - from)) {
+            return line;
+        }
+
+        line += at < len && text[at] == '\n' ? 1 : 0;
+    }
+
+    return 0;
+}
+
 int gfsi_yaml_parse(const char *text, size_t len, struct gfs_diags *diags,
                     struct gfsi_yaml_docs *out)
 {
@@ -284,6 +307,13 @@ int gfsi_yaml_parse(const char *text, size_t len, struct gfs_diags *diags,
     }
     if (len > 0 && memchr(text, '\0', len) != NULL) {
         gfs_diags_error(diags, 0, 0, "not YAML text: contains a NUL byte");
+        return GFS_EINVAL;
+    }
+
+    int line = broken_line(text, len);
+
+    if (line != 0) {
+        gfs_diags_error(diags, line, 1, "not YAML text: this line is not valid UTF-8");
         return GFS_EINVAL;
     }
 

@@ -33,6 +33,7 @@ int gfsi_run_kubernetes(const struct gfsi_options *options)
         .identity = setting("", "POD_NAME", host),
         .image = setting(options->image, "GOOSEFS_RUNTIME_IMAGE_ENV", image),
         .mount_root = setting("", "MOUNT_ROOT", options->mount_root),
+        .pull_secrets = setting("", "IMAGE_PULL_SECRETS", ""),
         .launch_pod = options->launch_pod,
         .metrics_addr = options->metrics_addr,
     };

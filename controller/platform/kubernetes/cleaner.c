@@ -197,12 +197,15 @@ static json_t *pod_spec(struct cleaner *c, const json_t *runtime, const char *no
                   image(runtime, place), "imagePullPolicy", "IfNotPresent", "command", "bash", "-c",
                   SCRIPT, "clean", "args", c->args, "volumeMounts", c->mounts, "securityContext",
                   gfsi_kube_security(0, 0), "terminationMessagePolicy", "FallbackToLogsOnError");
+    json_t *spec = gfsi_kube_pod_spec(place, container, json_incref(c->volumes));
+    json_t *more =
+        json_pack("{s:s, s:s, s:i, s:i, s:[{s:s}]}", "nodeName", node, "restartPolicy", "OnFailure",
+                  "activeDeadlineSeconds", gfsi_kube_clean_seconds(runtime),
+                  "terminationGracePeriodSeconds", 1, "tolerations", "operator", "Exists");
 
-    return json_pack("{s:s, s:s, s:i, s:i, s:b, s:b, s:[{s:s}], s:[o], s:O}", "nodeName", node,
-                     "restartPolicy", "OnFailure", "activeDeadlineSeconds",
-                     gfsi_kube_clean_seconds(runtime), "terminationGracePeriodSeconds", 1,
-                     "automountServiceAccountToken", 0, "enableServiceLinks", 0, "tolerations",
-                     "operator", "Exists", "containers", container, "volumes", c->volumes);
+    (void)json_object_update(spec, more);
+    json_decref(more);
+    return spec;
 }
 
 json_t *gfsi_kube_cleaner(const json_t *runtime, const struct gfs_object *parsed, const char *node,

@@ -89,6 +89,10 @@ int64_t gfsi_kube_reconcile_node(struct gfsi_kube *k, const char *key, struct gf
 int gfsi_kube_unmark_nodes(struct gfsi_kube *k, const char *ns, const char *name,
                            struct gfs_err *err);
 
+/* ---- watch.c ---- */
+/* Starts the informers and waits for their first lists. GFS_ECANCELLED: stopped meanwhile. */
+int gfsi_kube_watch(struct gfsi_kube *k, struct gfs_err *err);
+
 /* ---- cleanup.c ---- */
 /* Remembers the nodes its pods are on. */
 int gfsi_kube_note_nodes(struct gfsi_kube_round *r);
@@ -153,6 +157,9 @@ void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
                                struct gfs_observation *seen);
 int gfsi_kube_masters_mount(struct gfsi_kube_pair *pair, const struct gfs_dataset_mount *mount,
                             struct gfs_err *err);
+/* Takes away what the data set had and has no more: its status tells. */
+int gfsi_kube_masters_unmount_former(struct gfsi_kube_pair *pair, const json_t *dataset,
+                                     struct gfs_err *err);
 /* Leadership to the best follower. */
 int gfsi_kube_masters_hand_over(struct gfsi_kube_pair *pair, struct gfs_err *err);
 void gfsi_kube_load(struct gfsi_kube *k, const char *key); /* on the loader's thread */

@@ -80,7 +80,7 @@ static bool has_mount(const Goosefs__V1__ListMountsResponse *list,
 
 /* Masters whose journals are lost (emptyDir, D-24 of fluid.md), or somebody's `fs unmount`: what
  * was mounted once is mounted again. */
-static void see_mounts(struct gfsi_kube *k, struct gfsi_kube_pair *pair)
+static void see_mounts(struct gfsi_kube_pair *pair)
 {
     Goosefs__V1__ListMountsRequest request = GOOSEFS__V1__LIST_MOUNTS_REQUEST__INIT;
     Goosefs__V1__ListMountsResponse *list = NULL;
@@ -96,8 +96,6 @@ static void see_mounts(struct gfsi_kube *k, struct gfsi_kube_pair *pair)
             gfs_warn("kubernetes", "a mount is gone from the masters", "pair=%s path=%s", pair->key,
                      GFS_Q(mount->path));
             pair->ds.mounts[i].state = GFS_MOUNT_ABSENT;
-            /* What was known of the origin went with it. */
-            (void)gfs_kube_queue_add(k->loads, pair->key);
         }
     }
     goosefs__v1__list_mounts_response__free_unpacked(list, NULL);
@@ -126,7 +124,7 @@ void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
         loaded = pair->loaded;
     }
     if (seen->has_leader) {
-        see_mounts(k, pair);
+        see_mounts(pair);
     }
     if (seen->has_leader && pair->ds.phase == GFS_DATASET_BOUND) {
         see_workers(pair, seen);
@@ -231,6 +229,43 @@ static size_t fill_options(const struct gfs_dataset_mount *mount, Goosefs__V1__K
     }
 
     return n;
+}
+
+static bool is_wanted(const struct gfsi_kube_pair *pair, const char *path)
+{
+    for (size_t i = 0; i < pair->dataset->dataset->n_mounts; i++) {
+        if (strcmp(pair->dataset->dataset->mounts[i].path, path) == 0) {
+            return true;
+        }
+    }
+
+    return false;
+}
+
+int gfsi_kube_masters_unmount_former(struct gfsi_kube_pair *pair, const json_t *dataset,
+                                     struct gfs_err *err)
+{
+    json_t *former = NULL;
+    size_t i = 0;
+
+    json_array_foreach(gfs_kube_at(dataset, "status", "mounts", NULL), i, former)
+    {
+        const char *path = json_string_value(json_object_get(former, "path"));
+
+        if (path == NULL || is_wanted(pair, path)) {
+            continue;
+        }
+
+        int rc = unmount(pair, (char *)(uintptr_t)path, err);
+
+        if (rc < 0 && rc != GFS_ENOENT && rc != GFS_EINVAL) {
+            return rc;
+        }
+        gfs_info("kubernetes", "unmounted what the data set has no more", "pair=%s path=%s",
+                 pair->key, GFS_Q(path));
+    }
+
+    return 0;
 }
 
 static int mount_once(struct gfsi_kube_pair *pair, const struct gfs_dataset_mount *mount,

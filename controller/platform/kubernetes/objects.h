@@ -29,6 +29,7 @@ struct gfsi_kube_place {
     const char *image;        /* when the runtime names none */
     const char *mount_root;   /* "/runtime-mnt" on every node */
     const char *journal_root; /* on the nodes; "/var/lib/goosefs" */
+    const char *pull_secrets; /* names, separated by commas; NULL or "": none */
     bool launch_pod;          /* clients run in their own pods; false: in the keeper's */
 };
 

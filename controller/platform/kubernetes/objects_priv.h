@@ -61,7 +61,7 @@ json_t *gfsi_kube_conf_volume(const struct gfsi_kube_build *b, enum gfs_role rol
 json_t *gfsi_kube_apart(const struct gfsi_kube_build *b, const char *role);
 json_t *gfsi_kube_template(const struct gfsi_kube_build *b, enum gfs_role role,
                            const char *role_label, json_t *spec);
-json_t *gfsi_kube_pod_spec(json_t *container, json_t *volumes);
+json_t *gfsi_kube_pod_spec(const struct gfsi_kube_place *place, json_t *container, json_t *volumes);
 /* The directory of the runtime on every node: MOUNT_ROOT/goosefs/NS/NAME. */
 json_t *gfsi_kube_runtime_dir(const struct gfsi_kube_build *b);
 /* The data set's encryptOptions as files GFS_SECRETS_DIR/SECRET/KEY, for who reads origins. */

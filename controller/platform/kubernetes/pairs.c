@@ -154,6 +154,7 @@ struct gfsi_kube_place gfsi_kube_place_of(const struct gfsi_kube *k)
         .image = k->opts.image,
         .mount_root = k->opts.mount_root,
         .journal_root = "/var/lib/goosefs",
+        .pull_secrets = k->opts.pull_secrets,
         .launch_pod = k->opts.launch_pod,
     };
 }

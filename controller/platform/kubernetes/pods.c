@@ -148,20 +148,50 @@ json_t *gfsi_kube_template(const struct gfsi_kube_build *b, enum gfs_role role,
                            const char *role_label, json_t *spec)
 {
     json_t *labels = gfsi_kube_labels(b, role_label);
+    json_t *own = gfsi_kube_component(b, gfs_role_name(role), "annotations");
+    json_t *notes = json_is_object(own) ? json_copy(own) : json_object();
     char hash[17] = "";
 
     revision(b, role, spec, hash);
-    (void)json_object_set_new(labels, "sidecar.istio.io/inject", json_string("false"));
-    return json_pack("{s:{s:o, s:{s:s, s:s}}, s:o}", "metadata", "labels", labels, "annotations",
-                     GFSI_KUBE_REVISION, hash, "sidecar.istio.io/inject", "false", "spec", spec);
+    json_decref(own);
+    gfsi_kube_set(notes, GFSI_KUBE_REVISION, json_string(hash));
+    gfsi_kube_set(notes, "sidecar.istio.io/inject", json_string("false"));
+    gfsi_kube_set(labels, "sidecar.istio.io/inject", json_string("false"));
+    return json_pack("{s:{s:o, s:o}, s:o}", "metadata", "labels", labels, "annotations", notes,
+                     "spec", spec);
+}
+
+/* "a,b" as [{"name": "a"}, {"name": "b"}]. */
+static json_t *names(const char *list)
+{
+    json_t *out = json_array();
+
+    while (list != NULL && *list != '\0') {
+        size_t len = strcspn(list, ", ");
+
+        if (len > 0) {
+            (void)json_array_append_new(out, json_pack("{s:o}", "name", json_stringn(list, len)));
+        }
+        list += len + (list[len] != '\0');
+    }
+
+    return out;
 }
 
 /* `c` and `volumes` are taken. */
-json_t *gfsi_kube_pod_spec(json_t *c, json_t *volumes)
+json_t *gfsi_kube_pod_spec(const struct gfsi_kube_place *place, json_t *c, json_t *volumes)
 {
-    return json_pack("{s:[o], s:o, s:b, s:b, s:i}", "containers", c, "volumes", volumes,
-                     "automountServiceAccountToken", 0, "enableServiceLinks", 0,
-                     "terminationGracePeriodSeconds", STOP_SECONDS);
+    json_t *spec = json_pack("{s:[o], s:o, s:b, s:b, s:i}", "containers", c, "volumes", volumes,
+                             "automountServiceAccountToken", 0, "enableServiceLinks", 0,
+                             "terminationGracePeriodSeconds", STOP_SECONDS);
+    json_t *secrets = names(place->pull_secrets);
+
+    if (json_array_size(secrets) > 0) {
+        gfsi_kube_set(spec, "imagePullSecrets", json_incref(secrets));
+    }
+
+    json_decref(secrets);
+    return spec;
 }
 
 json_t *gfsi_kube_runtime_dir(const struct gfsi_kube_build *b)

@@ -108,7 +108,7 @@ json_t *gfsi_kube_fuse_set(const struct gfsi_kube_build *b)
     json_t *dir = json_pack("{s:s, s:{s:o, s:s}}", "name", "mount-root", "hostPath", "path",
                             gfsi_kube_runtime_dir(b), "type", "DirectoryOrCreate");
     json_t *spec =
-        gfsi_kube_pod_spec(pod ? launcher(b) : stand_in(b),
+        gfsi_kube_pod_spec(b->place, pod ? launcher(b) : stand_in(b),
                            json_pack("[o, o]", gfsi_kube_conf_volume(b, GFS_ROLE_FUSE), dir));
 
     if (pod) {

@@ -100,7 +100,7 @@ json_t *gfsi_kube_master_set(const struct gfsi_kube_build *b)
 
     gfsi_kube_secrets(b, json_object_get(c, "volumeMounts"), volumes);
 
-    json_t *spec = gfsi_kube_pod_spec(c, volumes);
+    json_t *spec = gfsi_kube_pod_spec(b->place, c, volumes);
 
     gfsi_kube_set(spec, "affinity",
                   json_pack("{s:{s:[{s:i, s:o}]}}", "podAntiAffinity",

@@ -164,7 +164,7 @@ json_t *gfsi_kube_worker_set(const struct gfsi_kube_build *b)
         pod = &none;
     }
 
-    json_t *spec = gfsi_kube_pod_spec(worker_container(b, pod, volumes), volumes);
+    json_t *spec = gfsi_kube_pod_spec(b->place, worker_container(b, pod, volumes), volumes);
 
     gfsi_kube_set(spec, "affinity", worker_affinity(b));
     gfsi_kube_set(spec, "nodeSelector", gfsi_kube_component(b, "worker", "nodeSelector"));

@@ -35,6 +35,9 @@ static void mount_at_masters(struct gfsi_kube_round *r, size_t index)
     int rc = gfsi_kube_masters_mount(r->pair, &r->pair->dataset->dataset->mounts[index], &err);
 
     gfs_reconcile_mounted(&r->pair->ds, index, rc, gfs_err_text(&err, rc), gfs_clock_wall_ms());
+    if (rc == 0 && r->pair->ds.phase == GFS_DATASET_BOUND) {
+        (void)gfs_kube_queue_add(r->k->loads, r->key); /* added later, or lost and mounted again */
+    }
 }
 
 /* Returns when to come back, ns; negative errors. */
@@ -166,6 +169,12 @@ static int64_t work(struct gfsi_kube_round *r)
         return rc;
     }
 
+    if (seen.has_leader && r->pair->ds.phase == GFS_DATASET_BOUND) {
+        rc = gfsi_kube_masters_unmount_former(r->pair, r->dataset, r->err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     gfs_reconcile(r->pair->dataset, r->pair->plan, &seen, &r->pair->ds, &r->pair->rs, effects);
 
     int64_t next = carry_out(r, effects);

@@ -3,10 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <gfs/base/clock.h>
 #include <gfs/base/file.h>
+#include <gfs/base/log.h>
 
 #include "csi.pb-c.h"
 #include "desired/desired_priv.h"
@@ -15,6 +17,7 @@
 
 enum { KEEPER, PLUGIN };
 
+#define CLIENT_USER    "64532" /* GFS_LAUNCH_ID; workers give their sockets to this group */
 #define PROBE_LIMIT_NS (5 * GFS_NS_PER_S)
 
 static uint64_t hash_args(const char *const *argv)
@@ -28,9 +31,48 @@ static uint64_t hash_args(const char *const *argv)
     return hash;
 }
 
+/* May any user walk to `path`? */
+static bool open_to_others(const char *path)
+{
+    char dir[PATH_MAX];
+    struct stat st;
+
+    gfsi_pathf(dir, sizeof(dir), "%s", path);
+    for (;;) {
+        char *slash = strrchr(dir, '/');
+
+        if (stat(dir[0] != '\0' ? dir : "/", &st) != 0 || (st.st_mode & S_IXOTH) == 0) {
+            return false;
+        }
+        if (slash == NULL) {
+            return true;
+        }
+        *slash = '\0';
+    }
+}
+
+/* Clients need no privilege, but their program, their configuration and the workers' sockets. */
+static const char *client_user(const struct gfsi_local *local)
+{
+    const char *const needed[] = {local->opts.bin_dir, local->opts.mount_root,
+                                  local->opts.state_dir};
+
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (!open_to_others(needed[i])) {
+            gfs_warn("local", "FUSE clients run as root: others may not enter a directory",
+                     "directory=%s", GFS_Q(needed[i]));
+            return "0";
+        }
+    }
+
+    return CLIENT_USER;
+}
+
 static int add_keeper(struct gfsi_pod *pod, struct gfs_err *err)
 {
-    const char *const argv[] = {"fuse-keeper", "--socket", pod->local->keeper_socket, NULL};
+    const char *const argv[] = {
+        "fuse-keeper",           "--socket", pod->local->keeper_socket, "--client-user",
+        client_user(pod->local), NULL};
 
     return gfsi_pod_add_process(pod, "fuse-keeper", "fuse-keeper", argv, NULL, hash_args(argv),
                                 err);

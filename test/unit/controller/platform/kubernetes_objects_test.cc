@@ -50,7 +50,7 @@ struct Objects {
                             json_string("11111111-2222-3333-4444-555555555555"));
         Plan plan(dataset, runtime, machine.facts);
         const gfsi_kube_place place = {"goosefs.local/goosefs:1", "/runtime-mnt",
-                                       "/var/lib/goosefs", false};
+                                       "/var/lib/goosefs", "", false};
 
         EXPECT_EQ(plan.rc, 0) << plan.err.text;
         rc = gfsi_kube_objects_build(plan.ptr, dataset_json.ptr, runtime_json.ptr, &place, &objects,

@@ -21,7 +21,7 @@ struct Cluster {
     gfs_err err = GFS_ERR_INIT;
 
     Cluster(const std::string &dataset_more, const std::string &runtime_more,
-            bool launch_pod = false)
+            bool launch_pod = false, const char *pull_secrets = "")
         : dataset(sample("dataset.yaml") + dataset_more),
           runtime(sample("runtime.yaml") + runtime_more),
           dataset_json(json_loads(dataset.ptr->json, 0, nullptr)),
@@ -41,6 +41,7 @@ struct Cluster {
         place.mount_root = "/runtime-mnt";
         place.journal_root = "/var/lib/goosefs";
         place.launch_pod = launch_pod;
+        place.pull_secrets = pull_secrets;
         EXPECT_EQ(0, plan.rc) << plan.err.text;
         EXPECT_EQ(0, gfsi_kube_objects_build(plan.ptr, dataset_json, runtime_json, &place, &objects,
                                              &err))
@@ -62,9 +63,14 @@ struct Cluster {
 
     const json_t *Spec(const char *kind) const
     {
+        return json_object_get(Template(kind), "spec");
+    }
+
+    const json_t *Template(const char *kind) const
+    {
         for (size_t i = 0; i < objects.n; i++) {
             if (std::strcmp(objects.items[i].resource->kind, kind) == 0) {
-                return gfs_kube_at(objects.items[i].json, "spec", "template", "spec", nullptr);
+                return gfs_kube_at(objects.items[i].json, "spec", "template", nullptr);
             }
         }
         ADD_FAILURE() << kind;
@@ -254,6 +260,28 @@ TEST(KubernetesPods, TolerationsOfTheDataSetAreItsPods)
     EXPECT_TRUE(has(c.Text("StatefulSet"), wanted));
     EXPECT_TRUE(has(c.Text("ReplicaSet"), wanted));
     EXPECT_TRUE(has(c.Text("DaemonSet"), "\"tolerations\":[{\"operator\":\"Exists\"}]"));
+}
+
+TEST(KubernetesPods, ImagesArePulledWithTheClustersSecrets)
+{
+    const char wanted[] = "\"imagePullSecrets\":[{\"name\":\"a\"},{\"name\":\"b\"}]";
+    Cluster c("", "", false, "a, b");
+
+    for (const char *kind : {"StatefulSet", "ReplicaSet", "DaemonSet"}) {
+        EXPECT_TRUE(has(c.Text(kind), wanted)) << kind;
+        EXPECT_FALSE(has(Cluster("", "").Text(kind), "imagePullSecrets")) << kind;
+    }
+}
+
+TEST(KubernetesPods, AnnotationsOfAComponentAreItsPodsAndOursStay)
+{
+    Cluster c("",
+              " worker: {annotations: {example.com/a: b, sidecar.istio.io/inject: \"true\"}}\n");
+    std::string notes = Cluster::Dump(c.Template("ReplicaSet"));
+
+    EXPECT_TRUE(has(notes, "\"example.com/a\":\"b\""));
+    EXPECT_FALSE(has(notes, "\"sidecar.istio.io/inject\":\"true\""));
+    EXPECT_FALSE(has(Cluster::Dump(c.Template("StatefulSet")), "example.com"));
 }
 
 TEST(KubernetesPods, AnyChangeOfATemplateIsAnotherRevision)

@@ -25,6 +25,7 @@ struct gfs_kubernetes_opts {
     const char *identity;     /* in the Lease; the pod's name */
     const char *image;        /* of runtimes that name none */
     const char *mount_root;   /* "/runtime-mnt" on every node */
+    const char *pull_secrets; /* for images of runtimes: names, separated by commas; "": none */
     bool launch_pod;          /* clients run in pods NAME-fuse-xxxxx; false: the keeper's pods */
     const char *metrics_addr; /* "0.0.0.0:8080" for /metrics and /healthz; "": off */
 };
