@@ -4,10 +4,13 @@
 
 #include "fake/kube_api.h"
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstring>
 #include <gtest/gtest.h>
 #include <mutex>
 #include <string>
+#include <thread>
 
 namespace
 {
@@ -54,6 +57,39 @@ class Informer : public ::testing::Test
         gfs_kube_client_cancel(client);
         gfs_kube_informer_free(informer);
         gfs_kube_client_free(client);
+    }
+
+    // `n` pods of 4 KiB in pages, as a server with a limit gives them.
+    void ServePods(size_t n)
+    {
+        api.Handle([n](const fake::Request &r) {
+            if (r.query.find("watch=true") != std::string::npos) {
+                return fake::Response{200, "", true};
+            }
+            size_t at = r.query.find("continue=");
+            size_t from = at != std::string::npos ? std::stoul(r.query.substr(at + 9)) : 0;
+            at = r.query.find("limit=");
+            size_t limit = at != std::string::npos ? std::stoul(r.query.substr(at + 6)) : n;
+            size_t end = std::min(n, from + limit);
+            std::string text = "{\"metadata\":{\"resourceVersion\":\"1\",\"continue\":\"" +
+                               (end < n ? std::to_string(end) : "") + "\"},\"items\":[";
+            for (size_t i = from; i < end; i++) {
+                text +=
+                    (i > from ? "," : "") +
+                    ("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"pod-" + std::to_string(i)) +
+                    "\",\"resourceVersion\":\"1\"},\"spec\":\"" + std::string(4096, 'x') + "\"}";
+            }
+            return fake::Response{200, text + "]}", false};
+        });
+    }
+
+    void Create(gfs_kube_trim_fn trim)
+    {
+        auto ignore = [](void *, json_t *, json_t *) {};
+        ASSERT_EQ(GFS_OK, gfs_kube_informer_new(client, &gfs_kube_pods, nullptr, ignore, nullptr,
+                                                &informer, nullptr));
+        gfs_kube_informer_set_trim(informer, trim);
+        ASSERT_EQ(GFS_OK, gfs_kube_informer_start(informer, nullptr));
     }
 
     void Start()
@@ -150,6 +186,56 @@ TEST_F(Informer, GarbageInAWatchEndsItAndAListRepairs)
     SetList(List(Pod("a", 2), 2));
     api.Send("this is no event\n");
     ExpectStory("+a~a");
+}
+
+json_t *MetadataOnly(json_t *object)
+{
+    return json_pack("{s:O}", "metadata", json_object_get(object, "metadata"));
+}
+
+// What ten thousand objects cost is what is kept of them, not what they are.
+TEST_F(Informer, OfTenThousandObjectsOnlyWhatIsReadIsKept)
+{
+    ServePods(GFS_KUBE_OBJECTS_MAX);
+    Create(MetadataOnly);
+    ASSERT_TRUE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono() + 100 * GFS_NS_PER_S));
+    EXPECT_EQ(size_t{GFS_KUBE_OBJECTS_MAX}, gfs_kube_informer_count(informer));
+
+    size_t bytes = 0;
+    auto add = [](void *arg, json_t *object) {
+        char *text = json_dumps(object, JSON_COMPACT);
+        *static_cast<size_t *>(arg) += strlen(text);
+        free(text);
+        return true;
+    };
+    gfs_kube_informer_each(informer, add, &bytes);
+    EXPECT_LT(bytes, 128u * GFS_KUBE_OBJECTS_MAX);
+    EXPECT_GT(bytes, 32u * GFS_KUBE_OBJECTS_MAX);
+}
+
+TEST_F(Informer, WhatIsWatchedIsTrimmedToo)
+{
+    Create(MetadataOnly);
+    ASSERT_TRUE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono() + 60 * GFS_NS_PER_S));
+    api.Send("{\"type\":\"ADDED\",\"object\":{\"spec\":{\"nodeName\":\"n\"},\"metadata\":{"
+             "\"namespace\":\"ns\",\"name\":\"a\",\"resourceVersion\":\"2\"}}}\n");
+    json_t *a = nullptr;
+    while ((a = gfs_kube_informer_get(informer, "ns", "a")) == nullptr) {
+        std::this_thread::yield();
+    }
+    EXPECT_EQ(nullptr, json_object_get(a, "spec"));
+    EXPECT_STREQ("2", gfs_kube_version(a));
+    json_decref(a);
+}
+
+TEST_F(Informer, OneMoreIsRefusedAndNothingIsKept)
+{
+    ServePods(GFS_KUBE_OBJECTS_MAX + 1);
+    Create(MetadataOnly);
+    // The list has failed by the time the second one begins.
+    ASSERT_TRUE(api.WaitForRequests("limit=100", GFS_KUBE_OBJECTS_MAX / 100 + 2));
+    EXPECT_FALSE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono()));
+    EXPECT_EQ(0u, gfs_kube_informer_count(informer));
 }
 
 TEST_F(Informer, AFailingServerIsAskedAgain)
