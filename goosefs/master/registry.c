@@ -253,6 +253,12 @@ int gfsi_registry_beat(struct gfsi_registry *r, const struct gfsi_worker *worker
         set_cached(r, rec, &cached[i]);
     }
 
+    /* Not live from now on, unlike a silent one, of which that is known only after a while. */
+    if (worker->leaving) {
+        total_record(r, rec, total_sub);
+        rec->live = false;
+    }
+
     return hand_out(rec, repeated, out_free, out_n_free);
 }
 

@@ -37,6 +37,7 @@ struct gfsi_worker {
     int64_t start_ms;
     size_t n_tiers;
     struct gfsi_tier tiers[GFSI_TIERS_MAX];
+    bool leaving; /* its last beat */
     /* set by the registry when listing */
     bool live;
     int64_t age_ms;

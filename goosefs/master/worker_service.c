@@ -31,6 +31,7 @@ static int take_worker(const Goosefs__V1__WorkerInfo *from, struct gfsi_worker *
     rc |= gfs_str_copy(to->version, sizeof(to->version), from->version);
     to->web_port = from->web_port;
     to->start_ms = from->start_time_ms;
+    to->leaving = from->leaving;
     to->n_tiers = from->n_tiers;
     for (size_t i = 0; i < from->n_tiers; i++) {
         rc |= gfs_str_copy(to->tiers[i].alias, sizeof(to->tiers[i].alias), from->tiers[i]->alias);

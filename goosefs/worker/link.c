@@ -31,6 +31,8 @@ struct master {
     bool started;
     bool up;
     bool poked;
+    bool leaving; /* says so in its next beat; the thread's own */
+    bool left;    /* has been told; mutex */
     uint64_t sequence;
     uint64_t since; /* changes of the store it has */
     struct gfsi_cached *cached;
@@ -43,6 +45,7 @@ struct gfsi_link {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool stopping;
+    bool leaving;
     uint64_t epoch; /* of the mount table in use; 0 = none */
     int64_t epoch_seen;
     struct master masters[GFS_WORKER_MASTERS_MAX];
@@ -163,6 +166,7 @@ static void fill_worker(struct master *m, struct request *r)
     r->worker.local_socket = text(config->local_socket);
     r->worker.web_port = config->web_port;
     r->worker.start_time_ms = m->link->start_ms;
+    r->worker.leaving = m->leaving;
     r->worker.version = text(gfs_version());
     r->worker.n_tiers = gfsi_store_usage(config->store, r->usage, TIERS_MAX);
     r->worker.tiers = r->tier_pointers;
@@ -270,6 +274,7 @@ static void *master_main(void *arg)
         struct gfs_err err = GFS_ERR_INIT;
 
         m->poked = false;
+        m->leaving = link->leaving;
         (void)pthread_mutex_unlock(&link->mutex);
 
         int64_t start = gfs_clock_mono();
@@ -277,6 +282,10 @@ static void *master_main(void *arg)
 
         (void)pthread_mutex_lock(&link->mutex);
         note_result(m, rc, &err);
+        if (rc >= 0 && m->leaving && !m->left) {
+            m->left = true;
+            (void)pthread_cond_broadcast(&link->changed);
+        }
         if (rc >= 0) {
             gfs_backoff_reset(&backoff);
         }
@@ -309,6 +318,34 @@ void gfsi_link_poke(void *arg)
         link->masters[i].poked = true;
     }
     (void)pthread_cond_broadcast(&link->changed);
+}
+
+/* Under the mutex. A master that did not answer its last beat is not waited for. */
+static bool all_told(const struct gfsi_link *link)
+{
+    for (size_t i = 0; i < link->n_masters; i++) {
+        if (link->masters[i].up && !link->masters[i].left) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void gfsi_link_leave(struct gfsi_link *link, int64_t deadline)
+{
+    struct timespec ts = {.tv_sec = deadline / GFS_NS_PER_S, .tv_nsec = deadline % GFS_NS_PER_S};
+
+    (void)pthread_mutex_lock(&link->mutex);
+    link->leaving = true;
+    (void)pthread_mutex_unlock(&link->mutex);
+    gfsi_link_poke(link);
+
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&link->mutex);
+
+    (void)guard;
+    while (!all_told(link) &&
+           pthread_cond_timedwait(&link->changed, &link->mutex, &ts) != ETIMEDOUT) {
+    }
 }
 
 unsigned gfsi_link_masters_up(struct gfsi_link *link)

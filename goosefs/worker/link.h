@@ -33,6 +33,10 @@ int gfsi_link_start(const struct gfsi_link_config *config, struct gfsi_link **ou
  */
 void gfsi_link_poke(void *arg);
 
+/* Tells the masters that this worker stops, so that they place nothing here any more; waits at most
+ * until `deadline` for those that answer. Before stop; heartbeats go on until then. */
+void gfsi_link_leave(struct gfsi_link *link, int64_t deadline);
+
 /* How many masters answered their last heartbeat. */
 unsigned gfsi_link_masters_up(struct gfsi_link *link);
 

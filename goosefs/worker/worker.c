@@ -23,6 +23,7 @@
 #define QUEUE_MAX   8192                /* fetches waiting for a thread */
 #define OPEN_FILES  1024                /* descriptors of idle extents */
 #define EXTENTS_MAX (1000 * 1000)       /* in memory: about 400 bytes each */
+#define LEAVE       (1 * GFS_NS_PER_S)  /* masters are waited for when it stops */
 #define STALL       (60 * GFS_NS_PER_S) /* a client that takes no byte */
 
 struct gfs_worker {
@@ -269,6 +270,9 @@ struct gfs_worker *gfs_worker_stop(struct gfs_worker *w)
     }
     if (w->http != NULL) {
         gfs_http_stop(w->http); /* its pages look at the rest */
+    }
+    if (w->link != NULL) {
+        gfsi_link_leave(w->link, gfs_clock_mono() + LEAVE);
     }
     if (w->server != NULL) {
         gfsi_server_drain(w->server, gfs_clock_mono() + w->config.drain_ns);

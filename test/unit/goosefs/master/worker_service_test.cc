@@ -26,7 +26,8 @@ class WorkerService : public testing::Test
     struct Cached {
         uint64_t inode, version, bytes;
     };
-    Reply Beat(uint64_t id, uint64_t sequence, std::vector<Cached> cached = {}, uint64_t epoch = 0)
+    Reply Beat(uint64_t id, uint64_t sequence, std::vector<Cached> cached = {}, uint64_t epoch = 0,
+               bool leaving = false)
     {
         Goosefs__V1__WorkerHeartbeatRequest q = GOOSEFS__V1__WORKER_HEARTBEAT_REQUEST__INIT;
         Goosefs__V1__WorkerInfo w = GOOSEFS__V1__WORKER_INFO__INIT;
@@ -48,6 +49,7 @@ class WorkerService : public testing::Test
         tier.capacity = 2048;
         tier.used = 100;
         w.id = id;
+        w.leaving = leaving;
         w.host = host.data();
         w.data_address = data.data();
         w.n_tiers = 1;
@@ -142,6 +144,27 @@ TEST_F(WorkerService, cached_bytes_add_up_over_live_workers)
     EXPECT_EQ(count.As<Goosefs__V1__CountResponse>()->cached_bytes, 600u);
     ASSERT_EQ(Beat(1, 0).code, 0); // started again, with nothing
     EXPECT_EQ(CachedBytes("/m/f"), 0u);
+}
+
+TEST_F(WorkerService, a_worker_that_leaves_is_not_live_at_once_and_may_start_again)
+{
+    auto live = [this] {
+        Reply reply = Workers();
+        auto *workers = reply.As<Goosefs__V1__ListWorkersResponse>();
+        return workers->n_workers == 1 && workers->workers[0]->live;
+    };
+    Cached f = File("/m/f", 600);
+    ASSERT_EQ(Beat(1, 0, {f}).code, 0);
+    EXPECT_TRUE(live());
+    ASSERT_EQ(Beat(1, 1, {}, 0, true).code, 0);
+    EXPECT_FALSE(live());
+    EXPECT_EQ(CachedBytes("/m/f"), 0u);
+    ASSERT_EQ(Beat(1, 2, {}, 0, true).code, 0); // says it again
+    EXPECT_FALSE(live());
+    EXPECT_EQ(CachedBytes("/m/f"), 0u);
+    ASSERT_EQ(Beat(1, 0, {f}).code, 0);
+    EXPECT_TRUE(live());
+    EXPECT_EQ(CachedBytes("/m/f"), 600u);
 }
 
 class SilentWorker : public WorkerService

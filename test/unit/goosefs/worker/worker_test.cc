@@ -86,6 +86,7 @@ class FakeMaster
     std::string local_socket;
     uint32_t web_port = 0;
     uint64_t id = 0;
+    bool leaving = false;
     uint64_t capacity = 0;
     std::map<uint64_t, uint64_t> cached;
 
@@ -146,6 +147,7 @@ class FakeMaster
         local_socket = q->worker->local_socket;
         web_port = q->worker->web_port;
         id = q->worker->id;
+        leaving = q->worker->leaving;
         capacity = q->worker->n_tiers > 0 ? q->worker->tiers[0]->capacity : 0;
         for (size_t i = 0; i < q->n_cached; i++) {
             cached[q->cached[i]->inode_id] = q->cached[i]->bytes;
@@ -398,6 +400,23 @@ TEST_F(Worker, TwoInOneProcessAndARestartKeepsIdentityAndCache)
     DataClient c(gfs_worker_data_port(one));
 
     EXPECT_EQ(content_.substr(0, 1000), c.Call(GFS_DATA_READ, 1, Target(0, 1000)).body);
+}
+
+// Masters need not find out by its silence; one that is away does not hold it up.
+TEST_F(Worker, SaysToEveryMasterThatItLeaves)
+{
+    FakeMaster a;
+    FakeMaster b;
+    gfs_worker *w = Start("w0", {a.Address(), b.Address(), "127.0.0.1:1"});
+
+    for (FakeMaster *m : {&a, &b}) {
+        m->Wait([&] { return m->beats > 0; });
+        m->Wait([&] { return !m->leaving; });
+    }
+    Stop(w);
+    for (FakeMaster *m : {&a, &b}) {
+        m->Wait([&] { return m->leaving; });
+    }
 }
 
 TEST_F(Worker, MastersThatAreDownDoNotKeepItFromServingAndAreFoundLater)
