@@ -176,7 +176,7 @@ class Search
             return false;
         }
         done_[call->number] = '1';
-        if (!seen_.insert(done_ + state).second) {
+        if (!seen_.insert(Key(state)).second) {
             done_[call->number] = '0';
             return false;
         }
@@ -188,6 +188,18 @@ class Search
             unanswered_--;
         }
         return true;
+    }
+
+    // What is done, and the state. All calls before the first that is not done are: they need not
+    // be written down, nor those behind the last; so a long history takes little memory.
+    std::string Key(const std::string &state) const
+    {
+        const size_t first = done_.find('0');
+        const size_t last = done_.rfind('1');
+        if (first == std::string::npos || last < first) {
+            return std::to_string(std::min(first, done_.size())) + ":" + state;
+        }
+        return std::to_string(first) + "/" + done_.substr(first, last - first + 1) + ":" + state;
     }
 
     Event *PutBack()
@@ -264,7 +276,9 @@ Result Check(const Model &model, const std::vector<Op> &history, size_t limit)
     }
 
     Result result;
-    for (const auto &[name, ops] : partitions) {
+    for (auto &[name, ops] : partitions) {
+        std::stable_sort(ops.begin(), ops.end(),
+                         [](const Op *a, const Op *b) { return a->start < b->start; });
         Search search(model, ops);
         const Verdict verdict = search.Run(limit);
         if (verdict == Verdict::kNo) {

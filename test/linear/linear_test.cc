@@ -152,6 +152,52 @@ TEST(Linear, TheMountTableIsOneObject)
         Verdict::kNo);
 }
 
+// Each client alone sees nothing strange.
+TEST(Linear, RejectsReadsThatGoBackFromClientToClient)
+{
+    const Op writes[] = {Write(1, 2, "1"), Write(3, 20, "2")};
+    EXPECT_EQ(Judge({writes[0], writes[1], Read(4, 5, "2"), Read(6, 7, "1")}), Verdict::kNo);
+    EXPECT_EQ(Judge({writes[0], writes[1], Read(4, 7, "2"), Read(6, 8, "1")}), Verdict::kYes)
+        << "they overlap";
+    // Two clients that see two concurrent writes in two orders.
+    EXPECT_EQ(Judge({Write(1, 20, "1"), Write(1, 20, "2"), Read(2, 3, "1"), Read(4, 5, "2"),
+                     Read(6, 7, "1")}),
+              Verdict::kNo);
+}
+
+// What a deposed leader, or a retry beside its own first try, makes of the mount table.
+TEST(Linear, RejectsARefusalFromThePast)
+{
+    const auto judge = [](const std::vector<Op> &ops) { return Check(MountTable(), ops).verdict; };
+    const Op a = Meta(1, 2, Kind::kMount, "/a", "A", "ok");
+    const Op gone = Meta(3, 4, Kind::kUnmount, "/a", "", "ok");
+    EXPECT_EQ(judge({a, gone, Meta(5, 6, Kind::kMount, "/a", "B", "exists")}), Verdict::kNo);
+    EXPECT_EQ(judge({a, gone, Meta(5, 6, Kind::kUnmount, "/a", "", "ok")}), Verdict::kNo);
+    EXPECT_EQ(judge({Meta(1, 2, Kind::kMount, "/a", "A", "exists"),
+                     Meta(3, 4, Kind::kRead, "/a", "", "A")}),
+              Verdict::kNo)
+        << "it was refused, and is there";
+    // Unmounted although nobody got an answer, and there again.
+    EXPECT_EQ(
+        judge({a, Meta(3, kNever, Kind::kUnmount, "/a", "", ""),
+               Meta(5, 6, Kind::kList, "", "", ""), Meta(7, 8, Kind::kList, "", "", "/a=A;")}),
+        Verdict::kNo);
+}
+
+TEST(Linear, FindsOneWrongAnswerInALongHistory)
+{
+    std::vector<Op> ops;
+    const int n = 4000;
+    for (int i = 0; i < n; i++) {
+        // Four clients, each overlapping its neighbours.
+        const std::string value = std::to_string(i + 1);
+        ops.push_back(Add(10 * i, 10 * i + 35, "1", value.c_str()));
+    }
+    EXPECT_EQ(Judge(ops), Verdict::kYes);
+    ops[n / 2].result = std::to_string(n / 2);
+    EXPECT_EQ(Judge(ops), Verdict::kNo);
+}
+
 TEST(Linear, GivesUpAtItsLimitRatherThanGuess)
 {
     std::vector<Op> ops;
