@@ -16,6 +16,7 @@
 #define CONFIG_FILE_MAX  (1u << 20)
 #define START_TIMEOUT_MS 60000
 #define HANG_TIMEOUT_MS  20000
+#define STAGE_WAIT_NS    GFS_NS_PER_S /* of a stage for a pod; publishing waits for longer */
 
 static void drop_table(struct gfs_mounttable **table)
 {
@@ -23,6 +24,16 @@ static void drop_table(struct gfs_mounttable **table)
 }
 
 #define auto_table __attribute__((cleanup(drop_table)))
+
+/* The runtime's directory on this machine. */
+static int runtime_dir(const char *fluid_path, char *out, size_t size)
+{
+    const char *slash = strrchr(fluid_path, '/');
+
+    return snprintf(out, size, "%.*s", (int)(slash - fluid_path), fluid_path) < (int)size
+               ? 0
+               : GFS_ENAMETOOLONG;
+}
 
 /* The controllers write the client's configuration next to the mount point. */
 static int config_path(const char *fluid_path, char *out, size_t size)
@@ -161,11 +172,42 @@ static int remove_dead(struct gfsi_node *node, const struct gfsi_volume *volume,
 
 /* ---- this machine's keeper mounts ---- */
 
+/* Callers get answers, now or when the client's successor is there. */
+static bool is_served(uint32_t state)
+{
+    return state == GFS_KEEPER_SERVING || state == GFS_KEEPER_RESTARTING ||
+           state == GFS_KEEPER_WAITING;
+}
+
+/* The client's files are of its pod, which may come later; the keeper waits for it. */
+static int aim_at_pod(const struct gfsi_volume *volume, char *dir, size_t size,
+                      struct gfs_keeper_spec *spec, struct gfs_err *err)
+{
+    int rc = runtime_dir(volume->fluid_path, dir, size);
+
+    if (rc < 0) {
+        return gfs_err_set(err, rc, "fluid_path is too long");
+    }
+    spec->launch = dir;
+    return 0;
+}
+
+static int check_config(const char *config, struct gfs_err *err)
+{
+    if (access(config, R_OK) < 0) {
+        return gfs_err_set(err, GFS_EUNAVAIL,
+                           "the runtime has not written %s yet: is it set up on this node?",
+                           config);
+    }
+    return 0;
+}
+
 static int keeper_mount(struct gfsi_node *node, const struct gfsi_volume *volume, const char *id,
                         int64_t deadline, struct gfs_err *err)
 {
     char config[GFSI_PATH_MAX + 64];
     char log[GFSI_PATH_MAX + GFS_KEEPER_ID_MAX + 8];
+    char dir[GFSI_PATH_MAX];
     const char *argv[] = {node->fuse_program, "--properties", config, volume->fluid_path, NULL};
     const char *env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     struct gfs_keeper_spec spec = {
@@ -185,10 +227,10 @@ static int keeper_mount(struct gfsi_node *node, const struct gfsi_volume *volume
     if (rc < 0) {
         return gfs_err_set(err, rc, "fluid_path is too long");
     }
-    if (access(config, R_OK) < 0) {
-        return gfs_err_set(err, GFS_EUNAVAIL,
-                           "the runtime has not written %s yet: is it set up on this node?",
-                           config);
+    rc = node->launch_mode == GFS_CSI_LAUNCH_POD ? aim_at_pod(volume, dir, sizeof(dir), &spec, err)
+                                                 : check_config(config, err);
+    if (rc < 0) {
+        return rc;
     }
     if (node->fuse_log_dir[0] != '\0') {
         (void)snprintf(log, sizeof(log), "%s/%s.log", node->fuse_log_dir, id);
@@ -202,7 +244,7 @@ static int keeper_mount(struct gfsi_node *node, const struct gfsi_volume *volume
         /* Mounted by an earlier version of this plugin, with other arguments: it serves, so be it.
          */
         rc = node->keeper.state(node->keeper.self, id, deadline, &state, err);
-        if (rc == 0 && state != GFS_KEEPER_SERVING && state != GFS_KEEPER_RESTARTING) {
+        if (rc == 0 && !is_served(state)) {
             rc = gfs_err_set(err, GFS_EUNAVAIL, "the mount is %s", gfs_keeper_state_name(state));
         }
     }
@@ -238,7 +280,7 @@ static int settle_with_keeper(struct gfsi_node *node, const struct gfsi_volume *
 
     *out_mount = false;
     if (known == 0) {
-        if (present == ALIVE && (state == GFS_KEEPER_SERVING || state == GFS_KEEPER_RESTARTING)) {
+        if (present == ALIVE && is_served(state)) {
             return 0;
         }
         *out_mount = true;
@@ -331,8 +373,7 @@ static int await_mount(struct gfsi_node *node, struct gfsi_volume *volume, bool 
 
 static bool is_keepers(const struct gfsi_node *node, const struct gfsi_volume *volume)
 {
-    return node->launch_mode == GFS_CSI_LAUNCH_PROCESS &&
-           strcmp(volume->mount_type, GFSI_GOOSEFS_TYPE) == 0;
+    return node->keeper.mount != NULL && strcmp(volume->mount_type, GFSI_GOOSEFS_TYPE) == 0;
 }
 
 static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int64_t deadline,
@@ -361,6 +402,26 @@ static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int
     return 0;
 }
 
+/* A pod may have to be started first: a publish waits for it, at most in part of the workers, a
+ * stage does not; the keeper goes on with what was asked for, and asking again joins. */
+static int keeper_ensure_pod(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+                             int64_t deadline, bool *out_made, struct gfs_err *err)
+{
+    int64_t until = gfs_clock_mono() + (wait ? node->wait_ns : STAGE_WAIT_NS);
+    int rc;
+
+    if (!gfsi_wait_enter(&node->holds, node->wait_max)) {
+        return gfs_err_set(err, GFS_EUNAVAIL, "%u calls wait for pods already", node->wait_max);
+    }
+    rc = keeper_ensure(node, volume, until < deadline ? until : deadline, out_made, err);
+    gfsi_wait_leave(&node->holds);
+    if (rc != GFS_ETIMEOUT) {
+        return rc;
+    }
+    return wait ? gfs_err_set(err, GFS_EUNAVAIL, "no fuse pod serves %s yet", volume->fluid_path)
+                : 0;
+}
+
 int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
                      int64_t deadline, bool *out_made, struct gfs_err *err)
 {
@@ -374,7 +435,9 @@ int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wa
     if (rc < 0) {
         return rc;
     }
-    rc = keeper_ensure(node, volume, deadline, out_made, err);
+    rc = node->launch_mode == GFS_CSI_LAUNCH_POD
+             ? keeper_ensure_pod(node, volume, wait, deadline, out_made, err)
+             : keeper_ensure(node, volume, deadline, out_made, err);
     gfsi_hold_drop(&node->holds, &hold);
     return rc;
 }

@@ -16,6 +16,7 @@
 #include <gfs/rpc/rpc.h>
 
 #include "attrs_priv.h"
+#include "keeper_metrics_priv.h"
 #include "updatedb_priv.h"
 
 #define DRAIN_NS (25 * GFS_NS_PER_S) /* below the 30 s a supervisor gives */
@@ -48,12 +49,13 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_STR,
      .default_value = "process",
      .metavar = "process|pod",
-     .help = "who mounts: fuse-keeper on this machine, or a pod that is waited for"},
+     .help = "where FUSE clients run: started by fuse-keeper itself, or by the launcher in the "
+             "runtime's fuse pod"},
     {.flag = "keeper-socket",
      .type = GFS_CFG_STR,
      .default_value = "/run/fluid/fuse-keeper.sock",
      .metavar = "PATH",
-     .help = "socket of fuse-keeper (launch mode process)"},
+     .help = "socket of fuse-keeper; \"\" with launch mode pod: fuse pods mount by themselves"},
     {.flag = "fuse-program",
      .type = GFS_CFG_STR,
      .default_value = "/usr/local/bin/goosefs-fuse",
@@ -212,6 +214,25 @@ static bool is_healthy(struct gfs_buf *reason, void *user)
     return rc == 0;
 }
 
+#define KEEPER_ANSWER_NS GFS_NS_PER_S
+
+static void serve_metrics(const struct gfs_http_request *request,
+                          struct gfs_http_response *response, void *user)
+{
+    const struct daemon *d = user;
+    const char *keeper = gfs_cfg_str(d->cfg, "keeper-socket");
+
+    (void)request;
+    response->content_type = "text/plain; version=0.0.4; charset=utf-8";
+    if (gfs_metrics_print(d->metrics, &response->body) < 0) {
+        response->status = 500;
+        return;
+    }
+    if (keeper[0] != '\0') {
+        gfsi_keeper_metrics_print(keeper, gfs_clock_mono() + KEEPER_ANSWER_NS, &response->body);
+    }
+}
+
 static int start_http(struct daemon *d, struct gfs_err *err)
 {
     const char *address = gfs_cfg_str(d->cfg, "metrics-addr");
@@ -224,7 +245,7 @@ static int start_http(struct daemon *d, struct gfs_err *err)
     if (d->http == NULL) {
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
-    rc = gfs_http_route_metrics(d->http, d->metrics);
+    rc = gfs_http_route(d->http, "/metrics", serve_metrics, d);
     if (rc == 0) {
         rc = gfs_http_route_health(d->http, "/healthz", is_healthy, d->plugin);
     }

@@ -52,7 +52,9 @@ static int copy_endpoint(char **out, const char *endpoint, struct gfs_err *err)
 static int copy_config(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
                        struct gfs_err *err)
 {
-    bool process = c->launch_mode == GFS_CSI_LAUNCH_PROCESS;
+    /* Without a keeper pods mount by themselves. */
+    bool keeper = c->launch_mode == GFS_CSI_LAUNCH_PROCESS ||
+                  (c->keeper_socket != NULL && c->keeper_socket[0] != '\0');
     int rc;
 
     if (c->node_id == NULL || c->node_id[0] == '\0' || strlen(c->node_id) > NODE_ID_MAX) {
@@ -66,13 +68,13 @@ static int copy_config(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
         (rc = copy_text(&p->fuse_log_dir, c->fuse_log_dir, err)) < 0) {
         return rc;
     }
-    if (process &&
+    if (keeper &&
         ((rc = copy_path(&p->keeper_socket, c->keeper_socket, "keeper-socket", err)) < 0 ||
          (rc = copy_path(&p->fuse_program, c->fuse_program, "fuse-program", err)) < 0)) {
         return rc;
     }
-    if (!process && ((rc = copy_text(&p->keeper_socket, "", err)) < 0 ||
-                     (rc = copy_text(&p->fuse_program, "", err)) < 0)) {
+    if (!keeper && ((rc = copy_text(&p->keeper_socket, "", err)) < 0 ||
+                    (rc = copy_text(&p->fuse_program, "", err)) < 0)) {
         return rc;
     }
     if (c->registration_dir != NULL && c->registration_dir[0] != '\0' &&
@@ -117,7 +119,9 @@ static void fill_node(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
     p->node.wait_ns = WAIT_NS < p->answer_ns ? WAIT_NS : p->answer_ns;
     p->node.wait_max = p->n_workers > 1 ? p->n_workers / 2 : 1;
     p->node.mounts = gfsi_mounts_kernel;
-    gfsi_keeper_init(&p->node.keeper, p->keeper_socket);
+    if (p->keeper_socket[0] != '\0') {
+        gfsi_keeper_init(&p->node.keeper, p->keeper_socket);
+    }
     p->node.labeler = c->labeler;
     p->node.prober = prober;
 }
@@ -296,7 +300,7 @@ int gfs_csi_plugin_health(struct gfs_csi_plugin *p, struct gfs_err *err)
         return gfs_err_set(err, GFS_EPRECONDITION, "there is no kubelet root at %s",
                            p->kubelet_root);
     }
-    if (p->node.launch_mode == GFS_CSI_LAUNCH_PROCESS && access(p->keeper_socket, F_OK) < 0) {
+    if (p->keeper_socket[0] != '\0' && access(p->keeper_socket, F_OK) < 0) {
         return gfs_err_set(err, GFS_EPRECONDITION, "no fuse-keeper listens at %s",
                            p->keeper_socket);
     }

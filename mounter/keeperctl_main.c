@@ -21,6 +21,10 @@ static const struct gfs_cfg_option options[] = {
      .default_value = "60s",
      .metavar = "TIME",
      .help = "give up waiting for the keeper after so long; it goes on"},
+    {.flag = "json",
+     .type = GFS_CFG_BOOL,
+     .default_value = "false",
+     .help = "list, stat: one JSON object per line"},
     {.flag = "lazy",
      .type = GFS_CFG_BOOL,
      .default_value = "false",
@@ -41,7 +45,12 @@ static const struct gfs_cfg_option options[] = {
      .min = 0,
      .max = UINT32_MAX,
      .metavar = "UID",
-     .help = "mount: user and group id the client runs as"},
+     .help = "mount: user and group id the client runs as; 0: what the keeper is configured to"},
+    {.flag = "launch",
+     .type = GFS_CFG_STR,
+     .default_value = "",
+     .metavar = "DIR",
+     .help = "mount: the client is started by the launcher of this directory"},
     {.flag = "log",
      .type = GFS_CFG_STR,
      .default_value = "",
@@ -77,6 +86,40 @@ static void print_header(void)
                  "RESENDS", "HANGS", "MOUNTPOINT");
 }
 
+/* A JSON string. */
+static void print_quoted(const char *text)
+{
+    (void)putchar('"');
+    for (; *text != '\0'; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c < 0x20 || c == 0x7f) {
+            (void)printf("\\u%04x", c);
+        } else {
+            (void)printf(c == '"' || c == '\\' ? "\\%c" : "%c", c);
+        }
+    }
+    (void)putchar('"');
+}
+
+static bool print_json(void *arg, const struct gfs_keeper_info *info)
+{
+    (void)arg;
+    (void)printf("{\"id\":");
+    print_quoted(info->id);
+    (void)printf(",\"mountpoint\":");
+    print_quoted(info->mountpoint);
+    (void)printf(",\"launch\":");
+    print_quoted(info->launch != NULL ? info->launch : "");
+    (void)printf(",\"state\":\"%s\",\"stateMs\":%u,\"pid\":%u,\"minor\":%u,\"restarts\":%llu,"
+                 "\"resends\":%llu,\"hangs\":%llu,\"remounts\":%llu,\"waiting\":%u}\n",
+                 gfs_keeper_state_name(info->state), info->since_ms, info->pid, info->minor,
+                 (unsigned long long)info->restarts, (unsigned long long)info->resends,
+                 (unsigned long long)info->hangs, (unsigned long long)info->remounts,
+                 info->waiting);
+    return true;
+}
+
 static bool print_info(void *arg, const struct gfs_keeper_info *info)
 {
     (void)arg;
@@ -89,8 +132,13 @@ static bool print_info(void *arg, const struct gfs_keeper_info *info)
 
 static int run_list(const struct command *c, struct gfs_err *err)
 {
-    print_header();
-    return gfs_keeper_client_list(c->keeper, c->deadline, print_info, NULL, err);
+    bool json = gfs_cfg_bool(c->cfg, "json");
+
+    if (!json) {
+        print_header();
+    }
+    return gfs_keeper_client_list(c->keeper, c->deadline, json ? print_json : print_info, NULL,
+                                  err);
 }
 
 static int run_stat(const struct command *c, struct gfs_err *err)
@@ -98,7 +146,9 @@ static int run_stat(const struct command *c, struct gfs_err *err)
     struct gfs_keeper_info info;
     int rc = gfs_keeper_client_stat(c->keeper, c->operands[1], c->deadline, &info, err);
 
-    if (rc == 0) {
+    if (rc == 0 && gfs_cfg_bool(c->cfg, "json")) {
+        (void)print_json(NULL, &info);
+    } else if (rc == 0) {
         print_header();
         (void)print_info(NULL, &info);
     }
@@ -122,6 +172,7 @@ static int run_mount(const struct command *c, struct gfs_err *err)
         .gid = (uint32_t)gfs_cfg_int(c->cfg, "uid"),
         .hang_timeout_ms = (uint32_t)(gfs_cfg_duration(c->cfg, "hang-timeout") / GFS_NS_PER_MS),
         .log_path = gfs_cfg_str(c->cfg, "log"),
+        .launch = gfs_cfg_str(c->cfg, "launch"),
         .argv = c->argv,
         .env = env,
     };

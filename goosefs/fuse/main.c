@@ -12,6 +12,7 @@
 #include <gfs/base/metrics.h>
 #include <gfs/base/str.h>
 #include <gfs/client/client.h>
+#include <gfs/fuse/confine.h>
 #include <gfs/fuse/launcher.h>
 #include <gfs/fuse/server.h>
 #include <gfs/http/http.h>
@@ -70,6 +71,10 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_BOOL,
      .default_value = "true",
      .help = "let the kernel read files that a worker on this machine has whole by itself"},
+    {.property = "goosefs.fuse.seccomp.enabled",
+     .type = GFS_CFG_BOOL,
+     .default_value = "true",
+     .help = "under fuse-keeper: deny this process the system calls it has no use for"},
     {.property = "goosefs.fuse.splice.enabled",
      .type = GFS_CFG_BOOL,
      .default_value = "true",
@@ -216,6 +221,24 @@ static int set_up(struct app *app, const char *path, struct gfs_err *err)
     return rc != 0 ? rc : gfs_fuse_new(&config, &app->fuse, err);
 }
 
+/* After everything was set up, before the first byte from a user's file system is looked at. On our
+ * own we must be able to unmount, perhaps by another program. */
+static void confine(const struct app *app)
+{
+    struct gfs_err err = GFS_ERR_INIT;
+
+    if (!gfs_fuse_inherited()) {
+        return;
+    }
+    if (!gfs_cfg_bool(app->cfg, "goosefs.fuse.seccomp.enabled")) {
+        gfs_warn("fuse", "no system call filter", "reason=goosefs.fuse.seccomp.enabled");
+        return;
+    }
+    if (gfs_fuse_confine(&err) != 0) {
+        gfs_warn("fuse", "no system call filter", "reason=%s", GFS_Q(err.text));
+    }
+}
+
 static int run_mount(struct app *app, const char *mountpoint, const char *path)
 {
     struct gfs_err err = GFS_ERR_INIT;
@@ -227,6 +250,7 @@ static int run_mount(struct app *app, const char *mountpoint, const char *path)
     if (rc != 0) {
         gfs_fuse_report_failure(rc, err.text);
     } else {
+        confine(app);
         rc = gfs_fuse_run(app->fuse, &err);
     }
     if (rc != 0) {

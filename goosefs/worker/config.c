@@ -26,6 +26,10 @@ static const struct gfs_cfg_option OPTIONS[] = {
     {"local-socket", "goosefs.worker.data.server.domain.socket.address", GFS_CFG_STR, "", 0, 0,
      "PATH",
      "unix socket for clients on this node; default: data.sock in the first tier directory"},
+    {"local-socket-group", "goosefs.worker.data.server.domain.socket.group", GFS_CFG_INT, "64532",
+     0, UINT32_MAX - 1, "GID",
+     "group that may connect to the unix socket, which is that of clients without privileges; 0: "
+     "the worker's own"},
     {"rpc-addresses", "goosefs.master.rpc.addresses", GFS_CFG_STR, "", 0, 0, "HOST:PORT,...",
      "the masters"},
     {"data-folder", "goosefs.worker.data.folder", GFS_CFG_STR, "goosefsworker", 0, 0, "NAME",
@@ -341,6 +345,7 @@ int gfs_worker_config_load(const struct gfs_cfg *cfg, struct gfs_worker_config *
                   gfs_cfg_str(cfg, "goosefs.worker.data.server.domain.socket.address"),
                   "goosefs.worker.data.server.domain.socket.address", err);
     }
+    c.local_group = (uint32_t)gfs_cfg_int(cfg, "goosefs.worker.data.server.domain.socket.group");
     c.data_port = (uint16_t)gfs_cfg_int(cfg, "goosefs.worker.rpc.port");
     c.web_port = (int)gfs_cfg_int(cfg, "goosefs.worker.web.port");
     if (rc == 0) {

@@ -262,7 +262,7 @@ static int start(struct gfsi_server *server, const struct gfsi_server_config *co
     int rc = gfsi_server_listen_tcp(server, config->address, err);
 
     if (rc == 0) {
-        rc = gfsi_server_listen_local(server, config->local_socket, err);
+        rc = gfsi_server_listen_local(server, config->local_socket, config->local_group, err);
     }
     if (rc == 0) {
         rc = add_fd(server, server->tcp, &server->tcp, err);

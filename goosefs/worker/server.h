@@ -19,6 +19,7 @@ struct gfsi_server_config {
     struct gfsi_store *store;
     const char *address;      /* "127.0.0.1:0": an IP literal and a port */
     const char *local_socket; /* "" = none */
+    uint32_t local_group;     /* that may connect there; 0: our own */
     unsigned send_threads;    /* 1..64 */
     unsigned connections_max; /* beyond: closed at once */
     int64_t stall_ns;         /* a client that takes no byte of an answer for so long is cut off */

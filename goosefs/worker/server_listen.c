@@ -9,6 +9,7 @@
 
 #include <gfs/base/auto.h>
 #include <gfs/base/hosts.h>
+#include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
 #include "server_priv.h"
@@ -68,7 +69,8 @@ int gfsi_server_listen_tcp(struct gfsi_server *server, const char *address, stru
 }
 
 /* A socket file that nobody listens on is left over from a crash. */
-int gfsi_server_listen_local(struct gfsi_server *server, const char *path, struct gfs_err *err)
+int gfsi_server_listen_local(struct gfsi_server *server, const char *path, uint32_t group,
+                             struct gfs_err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct stat st;
@@ -108,6 +110,10 @@ int gfsi_server_listen_local(struct gfsi_server *server, const char *path, struc
         return rc;
     }
     (void)chmod(path, 0660); /* who may connect may read every cached file */
+    if (group != 0 && lchown(path, (uid_t)-1, group) != 0) {
+        gfs_info("worker", "clients of other users use TCP: the socket's group cannot be changed",
+                 "socket=%s group=%u errno=%d", GFS_Q(path), group, errno);
+    }
     server->unix_fd = GFS_TAKE_FD(fd);
     return 0;
 }

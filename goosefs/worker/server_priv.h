@@ -119,7 +119,8 @@ void gfsi_conn_enqueue(struct gfsi_conn *conn);  /* under conn->mutex, conn->sen
 
 /* server_listen.c */
 int gfsi_server_listen_tcp(struct gfsi_server *server, const char *address, struct gfs_err *err);
-int gfsi_server_listen_local(struct gfsi_server *server, const char *path, struct gfs_err *err);
+int gfsi_server_listen_local(struct gfsi_server *server, const char *path, uint32_t group,
+                             struct gfs_err *err);
 
 /* server_request.c: loop thread. Takes the frames in conn->in. 1: reading pauses, a kick comes when
  * it may go on; negative: the connection must end. */

@@ -119,6 +119,7 @@ static int start_server(struct gfs_worker *w, struct gfs_metrics *metrics, struc
         .store = w->store,
         .address = address(w->config.bind_host, w->config.data_port, bind, sizeof(bind)),
         .local_socket = w->local_socket,
+        .local_group = w->config.local_group,
         .send_threads = w->config.send_threads,
         .connections_max = w->config.connections_max,
         .stall_ns = STALL,

@@ -284,7 +284,7 @@ static int64_t oldest_request(const struct gfsi_held *h, const struct gfs_contro
     if (h->life.stall_timeout == 0 || oldest < h->life.stall_timeout) {
         return 0;
     }
-    return gfsi_fusedev_waiting(&h->dev) > 0 ? oldest : 0;
+    return gfsi_fusedev_waiting(&h->dev) != 0 ? oldest : 0;
 }
 
 /* `fd` (-1: none) came with it and is the caller's. */

@@ -222,7 +222,7 @@ bool gfsi_fusedev_alive(const struct gfsi_fusedev *dev)
 
 #define FUSECTL "/sys/fs/fuse/connections"
 
-uint32_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev)
+int64_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev)
 {
     struct gfs_buf text gfs_auto_buf;
     char path[64];
@@ -231,10 +231,10 @@ uint32_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev)
     gfs_buf_init(&text, 64);
     (void)snprintf(path, sizeof(path), FUSECTL "/%u/waiting", dev->minor);
     if (gfs_file_read(path, &text, NULL) != 0 || text.len == 0) {
-        return 0;
+        return -1;
     }
     text.data[strcspn(gfs_buf_str(&text), "\n")] = '\0';
-    return gfs_parse_i64(text.data, 0, UINT32_MAX, &waiting) == 0 ? (uint32_t)waiting : 0;
+    return gfs_parse_i64(text.data, 0, UINT32_MAX, &waiting) == 0 ? waiting : -1;
 }
 
 int gfsi_fusedev_abort(const struct gfsi_fusedev *dev, const char *mountpoint, struct gfs_err *err)

@@ -31,8 +31,8 @@ int gfsi_fusedev_unmount(const struct gfsi_fusedev *dev, const char *mountpoint,
 /* False once the connection was aborted or the last user of the mount is gone. */
 bool gfsi_fusedev_alive(const struct gfsi_fusedev *dev);
 
-/* Requests that the kernel waits for an answer to; 0 also where sysfs does not tell. */
-uint32_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev);
+/* Requests that the kernel waits for an answer to; -1 where fusectl is not mounted. */
+int64_t gfsi_fusedev_waiting(const struct gfsi_fusedev *dev);
 
 /* Ends the connection: who waits gets an error, the mount stays and answers ENOTCONN. */
 int gfsi_fusedev_abort(const struct gfsi_fusedev *dev, const char *mountpoint, struct gfs_err *err);

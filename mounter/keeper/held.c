@@ -354,6 +354,7 @@ static uint32_t pid_of(const struct gfsi_held *h)
 
 void gfsi_held_info(const struct gfsi_held *h, struct gfs_keeper_info *out)
 {
+    int64_t waiting = gfsi_fusedev_waiting(&h->dev);
     int64_t since_ms = (gfs_clock_mono() - h->since) / GFS_NS_PER_MS;
 
     *out = (struct gfs_keeper_info){
@@ -367,7 +368,7 @@ void gfsi_held_info(const struct gfsi_held *h, struct gfs_keeper_info *out)
         .resends = h->session != NULL ? __atomic_load_n(&h->session->resent, __ATOMIC_RELAXED) : 0,
         .hangs = h->life.hangs,
         .remounts = h->remounts,
-        .waiting = gfsi_fusedev_waiting(&h->dev),
+        .waiting = waiting > 0 ? (uint32_t)waiting : 0,
         .since_ms = since_ms < UINT32_MAX ? (uint32_t)since_ms : UINT32_MAX,
     };
 }

@@ -78,8 +78,9 @@ static int listen_in(int dir_fd, uint32_t gid, int *out, struct gfs_err *err)
     old = umask(0777 & ~SOCKET_MODE);
     rc = bind(fd, (struct sockaddr *)&address, sizeof(address));
     (void)umask(old);
-    if (rc != 0 || fchownat(dir_fd, GFS_LAUNCH_SOCKET, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+    /* The change of group comes last: it is what a waiting launcher is woken by. */
+    if (rc != 0 || listen(fd, BACKLOG) != 0 ||
+        fchownat(dir_fd, GFS_LAUNCH_SOCKET, (uid_t)-1, gid, AT_SYMLINK_NOFOLLOW) != 0) {
         return gfs_err_set_errno(err, errno, "socket for launchers");
     }
     *out = GFS_TAKE_FD(fd);
@@ -143,6 +144,16 @@ void gfsi_launch_put(struct gfsi_launch *l)
     }
 }
 
+/* The directory too, unless there is something else in it. */
+static void remove_socket(const struct gfsi_launch *l)
+{
+    char path[GFS_KEEPER_PATH_MAX + sizeof(GFS_LAUNCH_SUBDIR) + 2];
+
+    (void)unlinkat(l->dir_fd, GFS_LAUNCH_SOCKET, 0);
+    (void)snprintf(path, sizeof(path), "%s/" GFS_LAUNCH_SUBDIR, l->dir);
+    (void)rmdir(path);
+}
+
 void gfsi_launch_free(struct gfsi_launch *l)
 {
     if (l == NULL) {
@@ -152,7 +163,7 @@ void gfsi_launch_free(struct gfsi_launch *l)
         (void)close(l->fd);
     }
     if (l->listen_fd >= 0) {
-        (void)unlinkat(l->dir_fd, GFS_LAUNCH_SOCKET, 0);
+        remove_socket(l);
         (void)close(l->listen_fd);
     }
     if (l->dir_fd >= 0) {

@@ -60,7 +60,8 @@ class Keeper : public Fixture
             int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
             dup2(fd, 1);
             dup2(fd, 2);
-            execl(KEEPER_PATH, KEEPER_PATH, "--socket", keeper_socket.c_str(), nullptr);
+            execl(KEEPER_PATH, KEEPER_PATH, "--socket", keeper_socket.c_str(), "--client-user", "0",
+                  nullptr);
             _exit(127);
         }
         ASSERT_TRUE(eventually([&] { return exists(keeper_socket); }));

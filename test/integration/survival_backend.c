@@ -1,6 +1,7 @@
 #include "survival_backend.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -209,6 +210,9 @@ static ssize_t tree_pread(void *ctx, void *file, void *buf, size_t size, uint64_
 
     if (t->delay_us != 0) {
         (void)nanosleep(&delay, NULL);
+    }
+    while (t->stuck != NULL && access(t->stuck, F_OK) == 0) {
+        (void)poll(NULL, 0, -1);
     }
     while (t->hang != NULL && access(t->hang, F_OK) == 0) {
         (void)nanosleep(&pause, NULL);

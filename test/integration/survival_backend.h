@@ -23,6 +23,7 @@ struct survival_tree {
     uint64_t size;               /* of f0..f7 */
     uint64_t entries;            /* of /many */
     unsigned delay_us;           /* of each read */
+    const char *stuck;           /* while there is such a file reads never end; NULL: none */
     const char *hang;            /* reads do not come back while this file exists; may be NULL */
     int backing[SURVIVAL_FILES]; /* descriptor + 1 of a file's copy, 0: not made yet */
 };

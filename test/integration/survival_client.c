@@ -1,13 +1,27 @@
 /* The FUSE server of goosefs-fuse over survival_backend.h: a test program, never installed. */
+#include <errno.h>
 #include <getopt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <gfs/base/clock.h>
 #include <gfs/base/str.h>
+#include <gfs/fuse/confine.h>
 #include <gfs/fuse/launcher.h>
 #include <gfs/fuse/server.h>
+#include <gfs/mounter/packet.h>
+#include <gfs/mounter/session.h>
 
 #include "survival_backend.h"
 
@@ -23,6 +37,10 @@ static const struct option long_options[] = {
     {"uncached", no_argument, NULL, 'u'},
     {"passthrough", no_argument, NULL, 'p'},
     {"launcher", required_argument, NULL, 'l'},
+    {"stuck", required_argument, NULL, 'k'},
+    {"first-only", no_argument, NULL, '1'},
+    {"grab-backing", required_argument, NULL, 'g'},
+    {"denied", no_argument, NULL, 'D'},
     {"splice", no_argument, NULL, 'S'},
     {"hang", required_argument, NULL, 'h'},
     {"interrupt-ms", required_argument, NULL, 'i'},
@@ -41,6 +59,9 @@ struct options {
     const char *fail;      /* refuse to start with these words */
     const char *mount;
     const char *launcher; /* be one, in this directory */
+    bool first_only;      /* successors of the first client cannot start */
+    uint64_t grab;        /* which of the mount's clients takes a backing file and dies */
+    bool denied;          /* try what the filter denies, and leave */
 };
 
 static bool parse(int argc, char **argv, struct options *o)
@@ -65,6 +86,10 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'f': o->fail = optarg; break;
         case 'm': o->mount = optarg; break;
         case 'l': o->launcher = optarg; break;
+        case 'k': o->tree.stuck = optarg; break;
+        case '1': o->first_only = true; break;
+        case 'g': rc = gfs_parse_u64(optarg, 100, &o->grab); break;
+        case 'D': o->denied = true; break;
         default: return false;
         }
     }
@@ -97,11 +122,91 @@ static int serve(struct options *o, struct gfs_err *err)
     if (rc == 0 && o->mount != NULL) {
         rc = gfs_fuse_mount(fuse, o->mount, err);
     }
+    if (rc == 0 && gfs_fuse_inherited()) {
+        rc = gfs_fuse_confine(err);
+    }
     if (rc == 0) {
         rc = gfs_fuse_run(fuse, err);
     }
     (void)gfs_fuse_free(fuse);
     return rc;
+}
+
+/* Dies between being given a backing file and recording it. */
+static int grab_backing(void)
+{
+    int fds[1] = {memfd_create("grabbed", MFD_CLOEXEC)};
+    struct gfs_control_msg msg = {
+        .magic = GFS_SESSION_MAGIC,
+        .version = GFS_SESSION_VERSION,
+        .type = GFS_CONTROL_BACKING_OPEN,
+        .value = survival_ino_of_file(0),
+    };
+    struct pollfd p = {.fd = GFS_SESSION_CONTROL_FD, .events = POLLIN};
+
+    if (gfs_packet_send(GFS_SESSION_CONTROL_FD, &msg, sizeof(msg), fds, 1) != 0 ||
+        poll(&p, 1, -1) != 1) {
+        return 1;
+    }
+    (void)raise(SIGKILL);
+    return 1;
+}
+
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+/* 42: all that is to be denied is, and nothing else; otherwise which one is not as it should be. */
+static int try_denied(void)
+{
+    char *argv[] = {(char[]){"true"}, NULL};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    pthread_t thread;
+    int fd;
+
+    if (gfs_fuse_confine(NULL) != 0) {
+        return 1;
+    }
+    if (mount("none", "/", "nosuchfs", 0, NULL) != -1 || errno != EPERM) {
+        return 2;
+    }
+    if (unshare(0) != -1 || errno != EPERM) {
+        return 3;
+    }
+    if (execv("/bin/true", argv) != -1 || errno != EPERM) {
+        return 4;
+    }
+    if (mkdir("/", 0755) != -1 || errno != EPERM) {
+        return 5;
+    }
+    if (unlink("/nonexistent/file") != -1 || errno != EPERM) {
+        return 6;
+    }
+    if (!SANITIZED && (fork() != -1 || errno != EPERM)) {
+        return 7;
+    }
+    if (!SANITIZED && (kill(getppid(), 0) != -1 || errno != EPERM)) {
+        return 8;
+    }
+    if (syscall(SYS_io_uring_setup, 1, NULL) != -1 || errno != EPERM) {
+        return 9;
+    }
+    if (pthread_create(&thread, NULL, do_nothing, NULL) != 0 || pthread_join(thread, NULL) != 0) {
+        return 10;
+    }
+    fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != -1 ||
+        errno == EPERM) {
+        return 11;
+    }
+    return 42;
 }
 
 int main(int argc, char **argv)
@@ -120,6 +225,16 @@ int main(int argc, char **argv)
     }
     if (o.exit_status != 0) {
         return (int)o.exit_status;
+    }
+    if (o.denied) {
+        return try_denied();
+    }
+    if (o.first_only && gfs_fuse_generation() > 1) {
+        gfs_fuse_report_failure(GFS_EUNAVAIL, "only the first one starts");
+        return 1;
+    }
+    if (o.grab != 0 && gfs_fuse_generation() == o.grab) {
+        return grab_backing();
     }
     if (o.launcher != NULL) {
         struct gfs_launcher_config config = {.directory = o.launcher, .name = "survival_client"};

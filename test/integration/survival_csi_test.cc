@@ -54,6 +54,9 @@ TEST_F(SurvivalNode, WhenKeeperAndClientDieTogetherEveryPodsVolumeIsRepaired)
             return Metric("fluid_csi_binds_repaired_total") == 3 * round;
         })) << Metric("fluid_csi_binds_repaired_total");
         EXPECT_EQ(Metric("fluid_csi_binds_dead"), 0);
+        EXPECT_EQ(Metric("goosefs_keeper_up"), 1);
+        EXPECT_EQ(Metric("goosefs_keeper_remounts_total{mount=\"default.hbase\"}"), 1)
+            << "of this keeper";
     }
     EXPECT_NE(log_text().find("dead bind repaired"), std::string::npos);
     EXPECT_NE(log_text().find("mounted anew"), std::string::npos) << "the keeper tells, too";

@@ -78,8 +78,10 @@ struct Client {
     std::string mountpoint;
     std::string program = SURVIVAL_CLIENT_PATH;
     std::vector<std::string> args;
+    std::string launch; // "": the keeper starts it
     uint32_t uid = 0;
     uint32_t hang_timeout_ms = 0;
+    uint32_t stall_timeout_ms = 0;
     uint32_t start_timeout_ms = 0;
     uint32_t options =
         GFS_KEEPER_ALLOW_OTHER | GFS_KEEPER_READ_ONLY | GFS_KEEPER_DEFAULT_PERMISSIONS;
@@ -141,7 +143,13 @@ class Survival : public ::testing::Test
             int fd = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
             dup2(fd, 1);
             dup2(fd, 2);
-            execl(KEEPER_PATH, KEEPER_PATH, "--socket", socket_.c_str(), nullptr);
+            std::vector<char *> argv = {const_cast<char *>(KEEPER_PATH),
+                                        const_cast<char *>("--socket"), socket_.data()};
+            for (auto &a : keeper_args_) {
+                argv.push_back(a.data());
+            }
+            argv.push_back(nullptr);
+            execv(KEEPER_PATH, argv.data());
             _exit(127);
         }
         gfs_keeper_client *c = nullptr;
@@ -186,6 +194,8 @@ class Survival : public ::testing::Test
         spec.uid = spec.gid = c.uid;
         spec.hang_timeout_ms = c.hang_timeout_ms;
         spec.start_timeout_ms = c.start_timeout_ms;
+        spec.stall_timeout_ms = c.stall_timeout_ms;
+        spec.launch = c.launch.c_str();
         spec.argv = argv.data();
         spec.env = env;
         return gfs_keeper_client_mount(keeper, &spec, -1, in_seconds(60), info, err);
@@ -252,6 +262,8 @@ class Survival : public ::testing::Test
     }
 
     std::string dir_, socket_, mountpoint_;
+    // Clients of tests run as root unless they say otherwise: the build directory may be closed.
+    std::vector<std::string> keeper_args_ = {"--client-user", "0"};
     pid_t keeper_ = -1;
     gfs_keeper_client *client_ = nullptr;
 };

@@ -205,6 +205,8 @@ class FakeKeeper
     std::map<std::string, uint32_t> states; // by id
     std::map<std::string, std::string> mountpoints;
     std::vector<std::string> argv; // of the last mount
+    std::string launch;            // ... and who starts the client
+    bool no_launcher = false;
     uint32_t options = 0;
     int mounted = 0, unmounted = 0;
     bool away = false;
@@ -246,12 +248,16 @@ class FakeKeeper
             argv.push_back(spec->argv[i]);
         }
         options = spec->options;
+        launch = spec->launch != nullptr ? spec->launch : "";
         if (states.count(spec->id) == 0) {
             mounts_->add(spec->mountpoint, spec->fstype);
             mounted++;
         }
-        states[spec->id] = GFS_KEEPER_SERVING;
+        states[spec->id] = no_launcher ? GFS_KEEPER_STARTING : GFS_KEEPER_SERVING;
         mountpoints[spec->id] = spec->mountpoint;
+        if (no_launcher) {
+            return gfs_err_set(err, GFS_ETIMEOUT, "nobody came in time");
+        }
         return 0;
     }
     int state(const std::string &id, uint32_t *out, struct gfs_err *err)

@@ -93,8 +93,30 @@ TEST_F(NodeTest, StageRefusesAForeignMountAtFluidPath)
     EXPECT_EQ(mounts.depth(fluid_path), 1);
 }
 
+TEST_F(NodeTest, InPodModeTheKeeperIsToldWhoStartsTheClientAndStageDoesNotWaitForIt)
+{
+    // The pod itself brings the configuration.
+    ASSERT_EQ(unlink((runtime + "/goosefs/default/hbase/conf/goosefs-site.properties").c_str()), 0);
+    node.launch_mode = GFS_CSI_LAUNCH_POD;
+    keeper.no_launcher = true;
+    ASSERT_EQ(stage(), 0) << err.text;
+    EXPECT_EQ(keeper.launch, runtime + "/goosefs/default/hbase");
+    EXPECT_EQ(publish(target("p1")), GFS_EUNAVAIL);
+    EXPECT_FALSE(exists(target("p1")));
+
+    keeper.no_launcher = false;
+    EXPECT_EQ(publish(target("p1")), 0) << err.text;
+    EXPECT_EQ(keeper.mounted, 1);
+
+    // While the pod is replaced the mount is as good as any: its users wait.
+    keeper.states.begin()->second = GFS_KEEPER_WAITING;
+    EXPECT_EQ(publish(target("p2")), 0) << err.text;
+    EXPECT_EQ(keeper.mounted, 1);
+}
+
 TEST_F(NodeTest, StageInPodModeLabelsTheNodeAndDoesNotWait)
 {
+    node.keeper.mount = nullptr; // pods mount by themselves
     std::vector<std::string> labels;
     struct gfs_csi_node_labeler labeler = {};
     labeler.self = &labels;

@@ -30,7 +30,8 @@ struct gfs_csi_prober *gfs_csi_prober_free(struct gfs_csi_prober *prober);
 
 enum gfs_csi_launch_mode {
     GFS_CSI_LAUNCH_PROCESS, /* the keeper on this machine mounts and runs the FUSE client */
-    GFS_CSI_LAUNCH_POD,     /* a pod does; the plugin labels the node and waits for the mount */
+    GFS_CSI_LAUNCH_POD,     /* the keeper mounts, the launcher in the runtime's pod runs the client;
+                               without a keeper the pod mounts, too. The plugin labels the node */
 };
 
 enum gfs_csi_clean_policy {
@@ -46,8 +47,8 @@ struct gfs_csi_config {
     const char *kubelet_root;     /* staging and target paths lie below it */
     const char *mount_root;       /* fluid_path lies below it */
     const char *state_dir;        /* holds the journal; created 0700 */
-    const char *keeper_socket;    /* of fuse-keeper, for GFS_CSI_LAUNCH_PROCESS */
-    const char *fuse_program;     /* absolute path of goosefs-fuse, for GFS_CSI_LAUNCH_PROCESS */
+    const char *keeper_socket;    /* of fuse-keeper; may be "" with GFS_CSI_LAUNCH_POD */
+    const char *fuse_program;     /* absolute path of goosefs-fuse (a launcher runs its own) */
     const char *fuse_log_dir;     /* "": the client writes to the keeper's log */
     const char *registration_dir; /* kubelet's plugins_registry; "": no registration service */
     enum gfs_csi_launch_mode launch_mode;

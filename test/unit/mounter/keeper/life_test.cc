@@ -193,6 +193,102 @@ TEST_F(Life, AClientThatStaysAfterTheUnmountIsKilled)
     EXPECT_EQ(Exited(false), (unsigned)GFSI_LIFE_GONE);
 }
 
+TEST_F(Life, WithoutALauncherTheFirstClientIsWaitedForAndThenGivenUp)
+{
+    gfsi_life_launcher(&l_, now_, false);
+    EXPECT_EQ(gfsi_life_start(&l_, now_), 0u);
+    Check();
+    EXPECT_EQ(Tick(999), 0u);
+    EXPECT_EQ(Tick(1), (unsigned)GFSI_LIFE_FAILED);
+}
+
+TEST_F(Life, ALauncherThatComesStartsTheFirstClient)
+{
+    gfsi_life_launcher(&l_, now_, false);
+    EXPECT_EQ(gfsi_life_start(&l_, now_), 0u);
+    EXPECT_EQ(gfsi_life_launcher(&l_, now_, true), (unsigned)GFSI_LIFE_SPAWN);
+    Check();
+    EXPECT_EQ(gfsi_life_ready(&l_, now_), (unsigned)GFSI_LIFE_SERVES);
+}
+
+TEST_F(Life, WithoutALauncherASuccessorIsWaitedForForEver)
+{
+    Serve();
+    now_ += GFSI_LIFE_HEALTHY_NS;
+    gfsi_life_launcher(&l_, now_, false);
+    EXPECT_EQ(Exited(), 0u);
+    EXPECT_EQ(l_.state, GFS_KEEPER_WAITING);
+    EXPECT_FALSE(gfsi_life_can_restart(&l_));
+    for (int i = 0; i < 1000; i++) {
+        EXPECT_EQ(Tick(1000000), 0u);
+    }
+    EXPECT_EQ(gfsi_life_launcher(&l_, now_, true), (unsigned)GFSI_LIFE_SPAWN);
+    EXPECT_EQ(l_.state, GFS_KEEPER_RESTARTING);
+    EXPECT_EQ(gfsi_life_ready(&l_, now_), (unsigned)GFSI_LIFE_SERVES);
+    Check();
+}
+
+TEST_F(Life, ALauncherThatGoesDuringTheBackOffIsWaitedForToo)
+{
+    Serve();
+    EXPECT_EQ(Exited(), 0u) << "it died young: a pause";
+    EXPECT_EQ(gfsi_life_launcher(&l_, now_, false), 0u);
+    Check();
+    EXPECT_EQ(l_.state, GFS_KEEPER_WAITING);
+    EXPECT_EQ(Tick(100000), 0u);
+    EXPECT_EQ(gfsi_life_unmounted(&l_), 0u) << "its users may have files open";
+    EXPECT_EQ(Tick(1, false), (unsigned)GFSI_LIFE_GONE);
+}
+
+TEST_F(Life, AClientAtOneRequestForTooLongIsReplacedThoughItAnswers)
+{
+    l_.stall_timeout = 5000 * kMs;
+    Serve();
+    EXPECT_EQ(gfsi_life_pong(&l_, now_, 4999 * kMs), 0u);
+    EXPECT_EQ(gfsi_life_pong(&l_, now_, 5000 * kMs), (unsigned)(GFSI_LIFE_KILL | GFSI_LIFE_HUNG));
+    EXPECT_EQ(gfsi_life_pong(&l_, now_, 5001 * kMs), 0u) << "once";
+    EXPECT_EQ(l_.hangs, 1u);
+}
+
+TEST_F(Life, ClientsThatServeNothingEndWithTheConnection)
+{
+    l_.max_failures = 3;
+    Serve();
+    EXPECT_EQ(Exited(), 0u) << "it was ready: no failure";
+    for (int i = 0; i < 2; i++) {
+        ASSERT_GE(UntilSpawn(), 0);
+        EXPECT_EQ(Exited(), 0u);
+    }
+    ASSERT_GE(UntilSpawn(), 0);
+    EXPECT_EQ(Exited(), (unsigned)(GFSI_LIFE_ABORT | GFSI_LIFE_BROKE));
+    EXPECT_EQ(l_.state, GFS_KEEPER_BROKEN);
+}
+
+TEST_F(Life, OneThatServedInBetweenForgivesTheFailures)
+{
+    l_.max_failures = 3;
+    Serve();
+    EXPECT_EQ(Exited(), 0u);
+    for (int i = 0; i < 10; i++) {
+        ASSERT_GE(UntilSpawn(), 0);
+        EXPECT_EQ(Exited(), 0u);
+        ASSERT_GE(UntilSpawn(), 0);
+        gfsi_life_ready(&l_, now_);
+        EXPECT_EQ(Exited(true, true), 0u);
+    }
+}
+
+TEST_F(Life, AClientThatCannotBeKilledEndsWithTheConnection)
+{
+    l_.max_failures = 3;
+    Serve();
+    EXPECT_NE(Tick(100) & GFSI_LIFE_PING, 0u);
+    EXPECT_EQ(Tick(400) & GFSI_LIFE_KILL, (unsigned)GFSI_LIFE_KILL);
+    EXPECT_EQ(Tick(GFSI_LIFE_UNKILLABLE_NS / kMs - 1), 0u);
+    EXPECT_EQ(Tick(1), (unsigned)(GFSI_LIFE_ABORT | GFSI_LIFE_BROKE));
+    EXPECT_EQ(Exited(false), 0u);
+}
+
 TEST_F(Life, ADetachedMountInUseKeepsBeingServed)
 {
     Serve();

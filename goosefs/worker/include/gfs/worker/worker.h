@@ -36,6 +36,7 @@ struct gfs_worker_config {
     uint16_t data_port;     /* 0: a free one */
     int web_port;           /* 0: a free one, -1: none */
     char local_socket[108]; /* "" = data.sock in the first directory */
+    uint32_t local_group;   /* that may connect to it, as far as we may say so; 0: our own */
     char masters[GFS_WORKER_MASTERS_MAX][GFS_HOST_NAME_MAX + 8]; /* "host:port" */
     size_t n_masters; /* 0: serves what is told by no master (tests) */
     struct gfs_worker_tier tiers[GFS_WORKER_DIRS_MAX];
