@@ -122,9 +122,10 @@ int gfsi_run_free(struct gfsi_cli *cli);
 /* masters.c */
 int gfsi_run_master_info(struct gfsi_cli *cli);
 int gfsi_run_leader(struct gfsi_cli *cli);
-int gfsi_run_quorum(struct gfsi_cli *cli);
 /* Asks until a leader is known or the deadline passes; *out may then have leader "". */
 int gfsi_find_leader(struct gfsi_cli *cli, Goosefs__V1__GetMasterInfoResponse **out);
+/* quorum.c: fsadmin journal */
+int gfsi_run_master_journal(struct gfsi_cli *cli);
 /* journal.c: dump and verify */
 int gfsi_run_journal(struct gfsi_cli *cli);
 /* report.c, capacity.c */

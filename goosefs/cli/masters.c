@@ -1,4 +1,4 @@
-/* masterInfo, leader, journal quorum. */
+/* masterInfo, leader. */
 #include "cli_priv.h"
 
 #include <string.h>
@@ -77,69 +77,4 @@ int gfsi_run_leader(struct gfsi_cli *cli)
     }
     goosefs__v1__get_master_info_response__free_unpacked(info, NULL);
     return rc;
-}
-
-static int quorum_info(struct gfsi_cli *cli, struct gfs_client *client)
-{
-    const Goosefs__V1__GetQuorumInfoRequest request = GOOSEFS__V1__GET_QUORUM_INFO_REQUEST__INIT;
-    Goosefs__V1__GetQuorumInfoResponse *info = NULL;
-    const int rc = gfs_client_get_quorum_info(client, &request, &info, 0, &cli->error);
-    if (rc < 0) {
-        return rc;
-    }
-    (void)fprintf(cli->out, "Journal domain\t: MASTER\nQuorum size\t: %zu\nQuorum leader\t: %s\n\n",
-                  info->n_servers,
-                  info->leader_raft_address[0] != '\0' ? info->leader_raft_address : "UNKNOWN");
-    (void)fprintf(cli->out, "%-11s | %-8s | %s\n", "STATE", "PRIORITY", "SERVER ADDRESS");
-    for (size_t i = 0; i < info->n_servers; i++) {
-        const Goosefs__V1__QuorumServer *server = info->servers[i];
-        (void)fprintf(cli->out, "%-11s | %-8u | %s\n",
-                      server->available ? "AVAILABLE" : "UNAVAILABLE", server->priority,
-                      server->address != NULL ? server->address->raft_address : "");
-    }
-    goosefs__v1__get_quorum_info_response__free_unpacked(info, NULL);
-    return 0;
-}
-
-static int quorum_elect(struct gfsi_cli *cli, struct gfs_client *client)
-{
-    const char *address = gfsi_cli_value(cli, "-address");
-    if (address == NULL) {
-        return gfs_err_set(&cli->error, GFS_EINVAL, "-address is missing");
-    }
-    (void)fprintf(cli->out, "Initiating transfer of leadership to %s\n", address);
-    Goosefs__V1__TransferLeadershipRequest request = GOOSEFS__V1__TRANSFER_LEADERSHIP_REQUEST__INIT;
-    request.raft_address = (char *)(uintptr_t)address;
-    Goosefs__V1__TransferLeadershipResponse *response = NULL;
-    const int rc = gfs_client_transfer_leadership(client, &request, &response, 0, &cli->error);
-    if (rc < 0) {
-        (void)fprintf(cli->out, "Failed to elect %s as the new leader: %s\n", address,
-                      gfs_err_text(&cli->error, rc));
-        return rc;
-    }
-    goosefs__v1__transfer_leadership_response__free_unpacked(response, NULL);
-    (void)fprintf(cli->out, "Successfully elected %s as the new leader\n", address);
-    return 0;
-}
-
-int gfsi_run_quorum(struct gfsi_cli *cli)
-{
-    const char *domain = gfsi_cli_value(cli, "-domain");
-    if (strcmp(cli->operands[0], "quorum") != 0 ||
-        (domain != NULL && strcmp(domain, "MASTER") != 0)) {
-        return gfs_err_set(&cli->error, GFS_EINVAL,
-                           "expected 'quorum info' or 'quorum elect', of domain MASTER");
-    }
-    struct gfs_client *client;
-    const int rc = gfsi_cli_client(cli, &client);
-    if (rc < 0) {
-        return rc;
-    }
-    if (strcmp(cli->operands[1], "info") == 0) {
-        return quorum_info(cli, client);
-    }
-    if (strcmp(cli->operands[1], "elect") == 0) {
-        return quorum_elect(cli, client);
-    }
-    return gfs_err_set(&cli->error, GFS_EINVAL, "there is no 'quorum %.32s'", cli->operands[1]);
 }

@@ -81,6 +81,44 @@ static void completion_words(FILE *out, const char *group)
     }
 }
 
+/* Operands that are words. */
+static const char *operand_words(const struct gfsi_verb *verb)
+{
+    static const struct {
+        const char *group, *verb, *words;
+    } table[] = {
+        {"fsadmin", "report", "summary capacity ufs metrics"},
+        {"fsadmin", "journal", "checkpoint quorum info elect add-learner promote remove"},
+        {"", "journal", "dump verify"},
+        {"", "completion", "bash"},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (strcmp(table[i].group, verb->group) == 0 && strcmp(table[i].verb, verb->name) == 0) {
+            return table[i].words;
+        }
+    }
+    return "";
+}
+
+static void completion_line(FILE *out, const struct gfsi_verb *verb)
+{
+    const char *words = operand_words(verb);
+    if (verb->flags == NULL && words[0] == '\0') {
+        return;
+    }
+    if (verb->group[0] == '\0') { /* what follows it is in the verb's place */
+        (void)fprintf(out, "    %s/*) words=(%s", verb->name, words);
+    } else {
+        (void)fprintf(out, "    %s/%s) words=(%s", verb->group, verb->name, words);
+    }
+    const char *space = words[0] == '\0' ? "" : " ";
+    for (const struct gfsi_flag *f = verb->flags; f != NULL && f->name != NULL; f++) {
+        (void)fprintf(out, "%s%s", space, f->name);
+        space = " ";
+    }
+    (void)fprintf(out, ") ;;\n");
+}
+
 int gfsi_run_completion(struct gfsi_cli *cli)
 {
     if (strcmp(cli->operands[0], "bash") != 0) {
@@ -106,19 +144,9 @@ int gfsi_run_completion(struct gfsi_cli *cli)
     completion_words(out, "fsadmin");
     (void)fprintf(out, ") ;;\n");
     for (size_t i = 0; i < gfsi_n_verbs; i++) {
-        const struct gfsi_verb *verb = &gfsi_verbs[i];
-        if (verb->flags == NULL) {
-            continue;
-        }
-        (void)fprintf(out, "    %s/%s) words=(", verb->group, verb->name);
-        for (const struct gfsi_flag *f = verb->flags; f->name != NULL; f++) {
-            (void)fprintf(out, "%s%s", f == verb->flags ? "" : " ", f->name);
-        }
-        (void)fprintf(out, ") ;;\n");
+        completion_line(out, &gfsi_verbs[i]);
     }
-    (void)fprintf(out, "    fsadmin/report) words=(summary capacity ufs metrics) ;;\n"
-                       "    completion/) words=(bash) ;;\n"
-                       "    esac\n"
+    (void)fprintf(out, "    esac\n"
                        "    mapfile -t COMPREPLY < <(compgen -W \"${words[*]}\" -- \"$cur\")\n"
                        "}\n"
                        "complete -o default -F _goosefs goosefs\n");

@@ -33,7 +33,10 @@ static const struct gfsi_flag load_flags[] = {{"--submit", NULL, "do not wait un
                                               {0}};
 static const struct gfsi_flag free_flags[] = {{"-f", NULL, "also what is pinned"}, {0}};
 static const struct gfsi_flag quorum_flags[] = {
-    {"-domain", "DOMAIN", "MASTER"}, {"-address", "H:P", "journal address to elect"}, {0}};
+    {"-domain", "DOMAIN", "MASTER"},
+    {"-address", "H:P", "journal address of the master meant"},
+    {"-id", "N", "add-learner: its place in its own list of masters"},
+    {0}};
 static const struct gfsi_flag journal_flags[] = {{"--from", "INDEX", "dump: begin with this entry"},
                                                  {"--limit", "N", "dump: at most so many lines"},
                                                  {0}};
@@ -66,8 +69,8 @@ const struct gfsi_verb gfsi_verbs[] = {
     {"fs", "unmount", "PATH", 1, 1, "remove a mount", NULL, gfsi_run_unmount},
     {"fsadmin", "help", "[COMMAND]", 0, 1, "what there is, or how one command is used", NULL,
      gfsi_run_help},
-    {"fsadmin", "journal", "quorum info|elect", 2, 2, "the masters' Raft group", quorum_flags,
-     gfsi_run_quorum},
+    {"fsadmin", "journal", "checkpoint | quorum info|elect|add-learner|promote|remove", 1, 2,
+     "the masters' Raft group", quorum_flags, gfsi_run_master_journal},
     {"fsadmin", "report", "[summary|capacity|ufs|metrics]", 0, 1, "state of the cluster", NULL,
      gfsi_run_report},
     {"", "completion", "bash", 1, 1, "completion script for the shell", NULL, gfsi_run_completion},

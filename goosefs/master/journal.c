@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <gfs/base/assert.h>
 #include <gfs/base/auto.h>
@@ -13,8 +14,12 @@
 #include <gfs/base/str.h>
 
 #include "journal_priv.h"
+#include "quorum_priv.h"
 
 #define APPLY_MAX 1024 /* entries in one transaction */
+
+/* Raft's default of what is kept behind a checkpoint; more than a checkpoint's worth has no use. */
+#define TRAILING 10000
 
 /* ---- state machine -------------------------------------------------------------------------- */
 
@@ -162,8 +167,31 @@ static int send_frame(void *arg, uint64_t peer_id, const struct iovec *iov, int 
 static void peers_changed(void *arg, const uint64_t *ids, const char *const *addresses, size_t n)
 {
     struct gfs_master *m = arg;
+    const char *list[GFSI_MEMBERS_MAX];
+    uint64_t list_ids[GFSI_MEMBERS_MAX];
+    bool member = false;
 
-    gfsi_transport_peers(m->transport, ids, addresses, n);
+    for (size_t i = 0; i < n; i++) {
+        gfsi_members_learn(&m->members, ids[i], addresses[i]);
+        member = member || ids[i] == m->members.self;
+    }
+
+    if (atomic_exchange(&m->member, member) && !member) {
+        gfs_warn(GFSI_LOG, "removed from the masters", "id=%" PRIu64, m->members.self);
+    }
+
+    if (n > 0) {
+        gfsi_transport_peers(m->transport, ids, addresses, n);
+        return;
+    }
+
+    /* Nobody has told who the masters are: whoever leads is in the list. */
+    for (size_t i = 0; i < m->members.n; i++) {
+        list_ids[i] = i + 1;
+        list[i] = m->members.v[i].raft;
+    }
+
+    gfsi_transport_peers(m->transport, list_ids, list, m->members.n);
 }
 
 static void on_frame(void *arg, uint64_t peer, const void *data, size_t len)
@@ -188,6 +216,28 @@ static void on_link(void *arg, uint64_t peer, bool up)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+/* Whether this master may found the group: its journal exists, or nobody knows of another one. */
+static bool may_found(struct gfs_master *m, const char *dir)
+{
+    enum gfsi_standing standing;
+
+    if (access(dir, F_OK) == 0 || m->members.n == 1) {
+        return true; /* of an existing journal only its own word counts, not the list */
+    }
+
+    standing = gfsi_standing_ask(m, NULL);
+    if (standing == GFSI_STANDING_FOUNDER) {
+        return true;
+    }
+
+    gfs_warn(GFSI_LOG,
+             standing == GFSI_STANDING_LOST
+                 ? "the journal is empty, but the masters know this one: it comes back as a learner"
+                 : "the masters do not know this one: it waits to be added",
+             "dir=%s", GFS_Q(dir));
+    return false;
+}
+
 static int open_node(struct gfs_master *m, struct gfs_err *err)
 {
     struct raft_node_peer voters[GFSI_MEMBERS_MAX];
@@ -209,6 +259,7 @@ static int open_node(struct gfs_master *m, struct gfs_err *err)
         .election_ms = m->opts.election_ms,
         .max_entry_bytes = GFSI_ENTRY_MAX,
         .snapshot_entries = m->opts.checkpoint_entries,
+        .trailing_entries = m->opts.checkpoint_entries < TRAILING ? m->opts.checkpoint_entries : 0,
     };
     int rc;
 
@@ -218,6 +269,10 @@ static int open_node(struct gfs_master *m, struct gfs_err *err)
 
     for (size_t i = 0; i < m->members.n; i++) {
         voters[i] = (struct raft_node_peer){.id = i + 1, .address = m->members.v[i].raft};
+    }
+
+    if (!may_found(m, dir)) {
+        opts.n_voters = 0;
     }
 
     rc = raft_node_open(&opts, &m->node);

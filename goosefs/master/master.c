@@ -1,5 +1,6 @@
 /* Putting a master together, and taking it apart in the opposite order. */
 #include "master_priv.h"
+#include "quorum_priv.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -239,6 +240,12 @@ int gfs_master_start(struct gfs_master *m, struct gfs_err *err)
     }
 
     m->clerk_runs = true;
+    rc = gfsi_rejoin_start(m, err);
+    if (rc != 0) {
+        gfs_master_stop(m, 0);
+        return rc;
+    }
+
     gfs_info(GFSI_LOG, "started", "rpc=%s raft=%s id=%" PRIu64 " masters=%zu cluster=%s", self->rpc,
              self->raft, m->members.self, m->members.n, GFS_Q(m->cluster));
     return 0;
@@ -285,6 +292,7 @@ void gfs_master_stop(struct gfs_master *m, uint32_t timeout_ms)
     if (m->clerk_runs) {
         (void)pthread_join(m->clerk, NULL);
     }
+    gfsi_rejoin_join(m);
 
     m->web = gfs_http_free(m->web);
     /* A load ends by handing its requests to the readers' pool, so that one goes last. */

@@ -70,6 +70,9 @@ struct gfs_master {
 
     pthread_t clerk;
     bool clerk_runs;
+    pthread_t rejoiner;
+    bool rejoiner_runs;
+    atomic_bool member; /* in the configuration that is in force here */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;

@@ -150,12 +150,40 @@ int gfsi_members_parse(const struct gfsi_members_config *config, struct gfsi_mem
                            self, JOURNAL_PROPERTY, config->journal_addresses);
     }
 
+    members.rpc_port = config->rpc_port;
     *out = members;
     return 0;
 }
 
+void gfsi_members_learn(struct gfsi_members *members, uint64_t id, const char *raft_address)
+{
+    const struct gfsi_member *known = gfsi_members_find(members, id);
+    size_t n = members->n_learnt;
+    struct gfsi_member *member;
+
+    if ((known != NULL && strcmp(known->raft, raft_address) == 0) || n == GFSI_MEMBERS_LEARNT) {
+        return;
+    }
+
+    members->learnt[n].id = id;
+    member = &members->learnt[n].member;
+    if (gfs_str_copy(member->raft, sizeof(member->raft), raft_address) != 0 ||
+        default_rpc_address(member, members->rpc_port, NULL) != 0) {
+        return;
+    }
+
+    __atomic_store_n(&members->n_learnt, n + 1, __ATOMIC_RELEASE);
+}
+
 const struct gfsi_member *gfsi_members_find(const struct gfsi_members *members, uint64_t id)
 {
+    /* The latest word first. */
+    for (size_t i = __atomic_load_n(&members->n_learnt, __ATOMIC_ACQUIRE); i > 0; i--) {
+        if (members->learnt[i - 1].id == id) {
+            return &members->learnt[i - 1].member;
+        }
+    }
+
     return id >= 1 && id <= members->n ? &members->v[id - 1] : NULL;
 }
 

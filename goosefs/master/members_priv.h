@@ -20,11 +20,24 @@ struct gfsi_member {
     char rpc[GFSI_MEMBER_ADDRESS_MAX];
 };
 
-/* Raft ids are positions in the list, counted from 1. */
+/* More addresses than this that are not in the list are not remembered in one life. */
+#define GFSI_MEMBERS_LEARNT 32
+
+/*
+ * Raft ids are positions in the list, counted from 1. The list founds the group; who belongs to it
+ * later is Raft's to say. Addresses it names that are not in the list are added behind it and stay:
+ * one thread learns, all may look.
+ */
 struct gfsi_members {
     size_t n;
     uint64_t self;
     struct gfsi_member v[GFSI_MEMBERS_MAX];
+    uint16_t rpc_port; /* of whom the list does not know */
+    size_t n_learnt;   /* published with release order */
+    struct {
+        uint64_t id;
+        struct gfsi_member member;
+    } learnt[GFSI_MEMBERS_LEARNT];
 };
 
 struct gfsi_members_config {
@@ -40,10 +53,13 @@ struct gfsi_members_config {
 int gfsi_members_parse(const struct gfsi_members_config *config, struct gfsi_members *out,
                        struct gfs_err *err);
 
-/* The member with this id, NULL when it is not in the configuration. */
+/* Raft says that this is the address of `id`. */
+void gfsi_members_learn(struct gfsi_members *members, uint64_t id, const char *raft_address);
+
+/* The member with this id, NULL when nothing is known of it. Valid as long as `members`. */
 const struct gfsi_member *gfsi_members_find(const struct gfsi_members *members, uint64_t id);
 
-/* The id of the member with this Raft address, 0 when there is none. */
+/* The id of the master with this Raft address in the list, 0 when there is none. */
 uint64_t gfsi_members_by_raft(const struct gfsi_members *members, const char *address);
 
 /* Whose directory this is: made on first use, compared later. */

@@ -136,17 +136,25 @@ static void head(struct gfs_buf *out, const char *title, const char *const *name
     (void)gfs_buf_puts(out, "</tr>\n");
 }
 
+static const char *rpc_of(const struct gfs_master *m, uint64_t id)
+{
+    const struct gfsi_member *member = gfsi_members_find(&m->members, id);
+
+    return member == NULL ? "" : member->rpc;
+}
+
 static void masters_table(struct gfs_master *m, const struct picture *p, struct gfs_buf *out)
 {
     static const char *const names[] = {"Address", "Role", "Entries behind", "Last heard of"};
 
     head(out, "Masters", names, 4);
-    for (uint64_t id = 1; id <= m->members.n; id++) {
-        const struct raft_node_peer_status *peer = peer_of(p, id);
+    for (size_t i = 0; i < p->raft.n_peers; i++) {
+        const struct raft_node_peer_status *peer = &p->raft.peers[i];
+        uint64_t id = peer->id;
         int64_t lag = lag_of(p, id);
 
         (void)gfs_buf_puts(out, "<tr>");
-        cell(out, m->members.v[id - 1].rpc);
+        cell(out, rpc_of(m, id));
         cell(out, role_of(p, id));
         if (lag >= 0) {
             (void)gfs_buf_printf(out, "<td>%" PRId64 "</td>", lag);
@@ -156,7 +164,7 @@ static void masters_table(struct gfs_master *m, const struct picture *p, struct 
 
         if (id == p->raft.id) {
             cell(out, "this master");
-        } else if (peer != NULL && peer->last_contact_ms >= 0) {
+        } else if (peer->last_contact_ms >= 0) {
             (void)gfs_buf_printf(out, "<td>%" PRId64 " ms ago</td>", peer->last_contact_ms);
         } else {
             cell(out, "-");
@@ -253,11 +261,14 @@ static json_t *masters_json(struct gfs_master *m, const struct picture *p)
 {
     json_t *list = json_array();
 
-    for (uint64_t id = 1; id <= m->members.n; id++) {
-        (void)json_array_append_new(
-            list, json_pack("{s:I,s:s,s:s,s:s,s:I}", "id", (json_int_t)id, "rpcAddress",
-                            m->members.v[id - 1].rpc, "raftAddress", m->members.v[id - 1].raft,
-                            "role", role_of(p, id), "entriesBehind", (json_int_t)lag_of(p, id)));
+    for (size_t i = 0; i < p->raft.n_peers; i++) {
+        const struct raft_node_peer_status *peer = &p->raft.peers[i];
+
+        (void)json_array_append_new(list,
+                                    json_pack("{s:I,s:s,s:s,s:s,s:I}", "id", (json_int_t)peer->id,
+                                              "rpcAddress", rpc_of(m, peer->id), "raftAddress",
+                                              peer->address, "role", role_of(p, peer->id),
+                                              "entriesBehind", (json_int_t)lag_of(p, peer->id)));
     }
 
     return list;

@@ -27,6 +27,23 @@ void raft_change_abort(struct raft *r, int result)
     }
 }
 
+/*
+ * Its old self leaves and its new one joins in one entry: the set of voters changes by one at most,
+ * and no crash can come between.
+ */
+static int readmit(const struct raft *r, const struct raft_event_change *e,
+                   struct raft_server server, struct raft_config *c)
+{
+    if (server.id == r->opt.id || raft_uuid_is_zero(&e->server.incarnation) ||
+        raft_uuid_equal(&server.incarnation, &e->server.incarnation)) {
+        return RAFT_ERR_INVALID;
+    }
+
+    server.role = RAFT_LEARNER;
+    server.incarnation = e->server.incarnation;
+    return raft_config_add(c, &server);
+}
+
 /* Computes the configuration after `op`; the checks are those of the moment it is called. */
 static int changed_config(const struct raft *r, const struct raft_event_change *e,
                           struct raft_config *c)
@@ -65,6 +82,7 @@ static int changed_config(const struct raft *r, const struct raft_event_change *
         server.role = RAFT_LEARNER;
         return last_voter ? RAFT_ERR_LAST_VOTER : raft_config_add(c, &server);
     case RAFT_REMOVE: return last_voter ? RAFT_ERR_LAST_VOTER : RAFT_OK;
+    case RAFT_READMIT: return last_voter ? RAFT_ERR_LAST_VOTER : readmit(r, e, server, c);
     case RAFT_ADD_LEARNER: break;
     }
 

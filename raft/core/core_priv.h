@@ -64,6 +64,7 @@ struct raft_peer {
     bool granted; /* candidates: its answer */
     bool refused;
     struct raft_uuid incarnation; /* as seen in its messages */
+    struct raft_uuid bound;       /* as in the configuration this was made from; zero: none yet */
 };
 
 /* A configuration and the entry that brought it; index <= snapshot index for the first one. */

@@ -66,6 +66,13 @@ void raft_peers_reset(struct raft *r)
     }
 }
 
+/* Whether a peer is still whom the configuration means; with another disk it knows nothing. */
+static bool same_server(const struct raft_peer *p, const struct raft_server *s)
+{
+    return p->id == s->id &&
+           (raft_uuid_is_zero(&p->bound) || raft_uuid_equal(&p->bound, &s->incarnation));
+}
+
 /* Follows a change of configuration; who stays keeps its progress. */
 void raft_peers_rebuild(struct raft *r)
 {
@@ -85,11 +92,12 @@ void raft_peers_rebuild(struct raft *r)
 
         r->peers[n] = (struct raft_peer){.id = c->servers[i].id};
         for (uint32_t k = 0; k < r->n_peers; k++) {
-            if (old[k].id == r->peers[n].id) {
+            if (same_server(&old[k], &c->servers[i])) {
                 r->peers[n] = old[k];
                 kept[k] = true;
             }
         }
+        r->peers[n].bound = c->servers[i].incarnation;
         n++;
     }
 

@@ -229,6 +229,15 @@ void raft_node_remove(struct raft_node *node, uint64_t id, raft_node_done_cb cb,
     submit(node, &what, NULL);
 }
 
+void raft_node_readmit(struct raft_node *node, uint64_t id, const uint8_t *incarnation,
+                       raft_node_done_cb cb, void *arg)
+{
+    struct rafti_admin what = {.kind = RAFTI_ADMIN_READMIT, .peer = id, .cb = cb, .arg = arg};
+
+    memcpy(what.incarnation.bytes, incarnation, sizeof what.incarnation.bytes);
+    submit(node, &what, NULL);
+}
+
 void raft_node_snapshot(struct raft_node *node, raft_node_done_cb cb, void *arg)
 {
     struct rafti_admin what = {.kind = RAFTI_ADMIN_SNAPSHOT, .peer = 0, .cb = cb, .arg = arg};

@@ -51,6 +51,7 @@ enum rafti_admin_kind {
     RAFTI_ADMIN_ADD_LEARNER,
     RAFTI_ADMIN_PROMOTE,
     RAFTI_ADMIN_REMOVE,
+    RAFTI_ADMIN_READMIT,
     RAFTI_ADMIN_TRANSFER,
     RAFTI_ADMIN_SNAPSHOT,
 };
@@ -60,6 +61,7 @@ struct rafti_admin {
     enum rafti_admin_kind kind;
     uint64_t peer;
     char address[RAFT_NODE_ADDRESS_MAX];
+    struct raft_uuid incarnation;
     raft_node_done_cb cb; /* may be NULL inside */
     void *arg;
     uint64_t limit_ns; /* of a transfer; 0 = four election timeouts */

@@ -51,6 +51,7 @@ static void fill_peer(struct raft_node_peer_status *out, const struct raft_serve
     *out = (struct raft_node_peer_status){
         .id = server->id, .voter = server->role == RAFT_VOTER, .last_contact_ms = -1};
     snprintf(out->address, sizeof out->address, "%s", server->address);
+    memcpy(out->incarnation, server->incarnation.bytes, sizeof out->incarnation);
     if (server->id == status->id) {
         out->match = status->durable_index;
         out->last_contact_ms = 0;

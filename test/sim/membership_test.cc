@@ -273,6 +273,27 @@ TEST_F(Membership, S53_ATransferWaitsForItsTargetOrIsGivenUp)
     finish();
 }
 
+TEST_F(Membership, S52_AWipedServerIsReadmittedInOneStep)
+{
+    World &w = start();
+    elect(1);
+    write(3);
+    settle();
+    w.crash(3);
+    w.wipe(3);
+    w.start(3);
+    EXPECT_EQ(change(RAFT_READMIT, 2), RAFT_ERR_INVALID) << "it has its disk";
+    EXPECT_EQ(change(RAFT_READMIT, 1), RAFT_ERR_INVALID);
+    ASSERT_EQ(change(RAFT_READMIT, 3), 0);
+    const raft_server *s = raft_config_find(raft_config_in_force(w.node(1).core), 3);
+    EXPECT_EQ(s->role, RAFT_LEARNER);
+    EXPECT_LT(status(1).peers[1].match, w.oracle.last()) << "nothing is left of its old self";
+    EXPECT_EQ(change(RAFT_READMIT, 3), RAFT_ERR_INVALID) << "asked again";
+    EXPECT_EQ(change(RAFT_PROMOTE, 3), 0);
+    finish();
+    EXPECT_EQ(w.node(3).applied, w.node(w.leader()).applied);
+}
+
 // The target may hold what no majority has on disk yet: who proposed it would get no answer.
 TEST_F(Membership, S53_ATransferWaitsUntilAllThatWasAcceptedIsCommitted)
 {

@@ -387,7 +387,7 @@ int World::change(raft_id id, raft_change_op op, raft_id server, uint64_t ctx)
     ev.u.change.ctx = ctx;
     ev.u.change.op = op;
     ev.u.change.server.id = server;
-    if (op == RAFT_ADD_LEARNER) {
+    if (op == RAFT_ADD_LEARNER || op == RAFT_READMIT) {
         ev.u.change.server.incarnation = uuid(server, node(server).incarnation);
         snprintf(ev.u.change.server.address, sizeof(ev.u.change.server.address), "n%d",
                  static_cast<int>(server));

@@ -270,6 +270,10 @@ void raft_node_add_learner(struct raft_node *node, uint64_t id, const char *addr
                            raft_node_done_cb cb, void *arg);
 void raft_node_promote(struct raft_node *node, uint64_t id, raft_node_done_cb cb, void *arg);
 void raft_node_remove(struct raft_node *node, uint64_t id, raft_node_done_cb cb, void *arg);
+/* The member lost its disk: it is a learner now, known by the incarnation (16 bytes) of its new
+ * data directory. INVALID when that is the one it has, or for the leader itself. */
+void raft_node_readmit(struct raft_node *node, uint64_t id, const uint8_t *incarnation,
+                       raft_node_done_cb cb, void *arg);
 
 /* Takes a snapshot now; @cb with OK once it is durable and the log behind it released. */
 void raft_node_snapshot(struct raft_node *node, raft_node_done_cb cb, void *arg);
@@ -295,6 +299,7 @@ struct raft_node_peer_status {
     uint64_t id;
     char address[RAFT_NODE_ADDRESS_MAX];
     bool voter;
+    uint8_t incarnation[16]; /* its data directory's, as the configuration has it; 0: not yet */
     uint64_t match;          /* leader: highest index known durable there; else 0 */
     int64_t last_contact_ms; /* since the last message from it; -1 = never */
 };

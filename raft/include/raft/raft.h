@@ -158,12 +158,14 @@ enum raft_change_op {
     RAFT_PROMOTE, /* learner to voter: waits until it has caught up */
     RAFT_DEMOTE,  /* voter to learner */
     RAFT_REMOVE,
+    RAFT_READMIT, /* whoever lost its disk, as a learner under its new incarnation */
 };
 
 struct raft_event_change {
     uint64_t ctx;              /* returned in raft_change_result */
     uint8_t op;                /* enum raft_change_op */
-    struct raft_server server; /* id; for ADD_LEARNER also incarnation (or zero) and address */
+    struct raft_server server; /* id; for ADD_LEARNER also incarnation (or zero) and address; for
+                                  READMIT also incarnation */
 };
 
 struct raft_event_transfer {

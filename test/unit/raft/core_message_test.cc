@@ -171,7 +171,7 @@ TEST_P(MessageOfType, DamagedAtRandomIsRefusedOrMeansWhatItSays)
 INSTANTIATE_TEST_SUITE_P(All, MessageOfType,
                          ::testing::Range<int>(RAFT_MSG_VOTE, RAFT_MSG_READ_REPLY + 1), type_name);
 
-TEST(Message, OfAnUnknownTypeOrVersionIsSkipped)
+TEST(Message, S69_OfAnUnknownTypeOrVersionIsSkipped)
 {
     Sample s;
     fill(&s, RAFT_MSG_READ);
@@ -184,7 +184,7 @@ TEST(Message, OfAnUnknownTypeOrVersionIsSkipped)
     }
 }
 
-TEST(Message, WithALongerFixedPartOfALaterVersionIsUnderstood)
+TEST(Message, S69_WithALongerFixedPartOfALaterVersionIsUnderstood)
 {
     Sample s;
     Decoder d;

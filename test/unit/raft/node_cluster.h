@@ -346,6 +346,17 @@ class Cluster
         return Await(future).status;
     }
 
+    // The same for a change, which may have to wait for another one, such as the binding of ids.
+    int Change(const std::function<void(raft_node_done_cb, void *)> &start)
+    {
+        for (;;) {
+            int status = Admin(start);
+            if (status != RAFT_NODE_PENDING && status != RAFT_NODE_NOT_READY) {
+                return status;
+            }
+        }
+    }
+
     // Frames handed over so far; each one wakes WaitFor().
     uint64_t frames()
     {

@@ -323,11 +323,11 @@ TEST(RaftNode, LearnerJoinsCatchesUpIsPromotedAndRemoved)
     }
     uint64_t leader = c.Leader();
     ASSERT_EQ(0, c.Start(4, /*joins=*/true));
-    ASSERT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+    ASSERT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
         raft_node_add_learner(c.Node(leader), 4, "node-4:1", cb, arg);
     }));
     EXPECT_TRUE(AllEqual(&c, {1, 2, 3, 4}, 20));
-    ASSERT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+    ASSERT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
         raft_node_promote(c.Node(leader), 4, cb, arg);
     }));
     raft_node_info info;
@@ -336,11 +336,11 @@ TEST(RaftNode, LearnerJoinsCatchesUpIsPromotedAndRemoved)
         return info.n_peers == 4 && info.peers[3].voter;
     }));
     EXPECT_STREQ("node-4:1", info.peers[3].address);
-    ASSERT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+    ASSERT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
         raft_node_remove(c.Node(leader), 4, cb, arg);
     }));
     EXPECT_EQ(RAFT_NODE_OK, c.Propose("z").status);
-    EXPECT_EQ(RAFT_NODE_NOT_FOUND, c.Admin([&](raft_node_done_cb cb, void *arg) {
+    EXPECT_EQ(RAFT_NODE_NOT_FOUND, c.Change([&](raft_node_done_cb cb, void *arg) {
         raft_node_remove(c.Node(c.Leader()), 9, cb, arg);
     }));
 }

@@ -158,7 +158,11 @@ TEST(Cli, CompletionIsAScriptThatBashAccepts)
     TempDir dir;
     std::ofstream(dir / "completion") << r.out
                                       << "COMP_WORDS=(goosefs fs mas); COMP_CWORD=2; _goosefs\n"
-                                         "echo \"${COMPREPLY[*]}\" >\""
+                                         "{ echo \"${COMPREPLY[*]}\"\n"
+                                         "COMP_WORDS=(goosefs journal ver); _goosefs\n"
+                                         "echo \"${COMPREPLY[*]}\"\n"
+                                         "COMP_WORDS=(goosefs fsadmin journal pro); COMP_CWORD=3\n"
+                                         "_goosefs; echo \"${COMPREPLY[*]}\"; } >\""
                                       << (dir / "result") << "\"\n";
     const std::string script = dir / "completion";
     const pid_t pid = fork();
@@ -169,7 +173,7 @@ TEST(Cli, CompletionIsAScriptThatBashAccepts)
     int status = -1;
     ASSERT_EQ(waitpid(pid, &status, 0), pid);
     EXPECT_EQ(status, 0);
-    EXPECT_EQ(Read(dir / "result"), "masterInfo\n");
+    EXPECT_EQ(Read(dir / "result"), "masterInfo\nverify\npromote\n");
     EXPECT_EQ(Goosefs({"completion", "fish"}).code, 1);
 }
 
@@ -465,4 +469,30 @@ TEST_F(CliTest, JournalQuorum)
     EXPECT_EQ(Run({"fsadmin", "journal", "quorum", "elect", "-address", "x:1"}).code, 0);
     EXPECT_EQ(Run({"fsadmin", "journal", "quorum", "elect"}).code, 1);
     EXPECT_EQ(Run({"fsadmin", "journal", "quorum", "nosuch"}).code, 1);
+    EXPECT_EQ(Run({"fsadmin", "journal", "quorum"}).code, 1);
+    EXPECT_EQ(Run({"fsadmin", "journal", "quorum", "info", "-domain", "JOB_MASTER"}).code, 1);
+}
+
+TEST_F(CliTest, JournalMembership)
+{
+    auto quorum = [&](std::initializer_list<std::string> more) {
+        std::vector<std::string> args = {"fsadmin", "journal", "quorum"};
+        args.insert(args.end(), more);
+        return Run(args);
+    };
+    EXPECT_EQ(quorum({"add-learner", "-address", "x:1"}).out,
+              "Added learner at: x:1 to quorum: MASTER, id 4\n");
+    EXPECT_EQ(quorum({"add-learner", "-address", "x:1", "-id", "5"}).out,
+              "Added learner at: x:1 to quorum: MASTER, id 5\n");
+    EXPECT_EQ(quorum({"add-learner", "-address", "x:1", "-id", "none"}).code, 1);
+    EXPECT_EQ(quorum({"promote", "-address", "x:1"}).out,
+              "Promoted server at: x:1 to voter of quorum: MASTER\n");
+    EXPECT_EQ(quorum({"remove", "-domain", "MASTER", "-address", "x:1"}).out,
+              "Removed server at: x:1 from quorum: MASTER\n");
+    EXPECT_EQ(quorum({"remove"}).code, 1);
+    const Result nobody = quorum({"remove", "-address", "nobody:1"});
+    EXPECT_EQ(nobody.code, 1);
+    EXPECT_NE(nobody.err.find("nobody:1"), std::string::npos) << nobody.err;
+    EXPECT_EQ(Run({"fsadmin", "journal", "checkpoint"}).out,
+              "Successfully took a checkpoint on master hbase-master-0\n");
 }

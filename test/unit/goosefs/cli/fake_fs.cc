@@ -243,6 +243,41 @@ void TransferLeadership(gfs_rpc_call *call, const ProtobufCMessage *, void *)
     gfs_rpc_reply(call, &response.base);
 }
 
+void AddQuorumServer(gfs_rpc_call *call, const ProtobufCMessage *request, void *)
+{
+    auto *q = reinterpret_cast<const Goosefs__V1__AddQuorumServerRequest *>(request);
+    Goosefs__V1__AddQuorumServerResponse response = GOOSEFS__V1__ADD_QUORUM_SERVER_RESPONSE__INIT;
+    response.id = q->id != 0 ? q->id : 4;
+    gfs_rpc_reply(call, &response.base);
+}
+
+void PromoteQuorumServer(gfs_rpc_call *call, const ProtobufCMessage *, void *)
+{
+    Goosefs__V1__PromoteQuorumServerResponse response =
+        GOOSEFS__V1__PROMOTE_QUORUM_SERVER_RESPONSE__INIT;
+    gfs_rpc_reply(call, &response.base);
+}
+
+void RemoveQuorumServer(gfs_rpc_call *call, const ProtobufCMessage *request, void *)
+{
+    auto *q = reinterpret_cast<const Goosefs__V1__RemoveQuorumServerRequest *>(request);
+    Goosefs__V1__RemoveQuorumServerResponse response =
+        GOOSEFS__V1__REMOVE_QUORUM_SERVER_RESPONSE__INIT;
+    if (strcmp(q->raft_address, "nobody:1") == 0) {
+        gfs_rpc_fail(call, GFS_ENOENT, "no master has the journal address 'nobody:1'");
+        return;
+    }
+    gfs_rpc_reply(call, &response.base);
+}
+
+void Checkpoint(gfs_rpc_call *call, const ProtobufCMessage *, void *)
+{
+    Goosefs__V1__CheckpointResponse response = GOOSEFS__V1__CHECKPOINT_RESPONSE__INIT;
+    char host[] = "hbase-master-0";
+    response.host = host;
+    gfs_rpc_reply(call, &response.base);
+}
+
 void ListWorkers(gfs_rpc_call *call, const ProtobufCMessage *, void *user)
 {
     FakeWorker *worker = Fs(user)->worker;
@@ -290,6 +325,10 @@ FakeFs::FakeFs(FakeWorker *the_worker) : worker(the_worker)
     const gfs_rpc_method meta[] = {{"GetMasterInfo", GetMasterInfo},
                                    {"GetQuorumInfo", GetQuorumInfo},
                                    {"TransferLeadership", TransferLeadership},
+                                   {"AddQuorumServer", AddQuorumServer},
+                                   {"PromoteQuorumServer", PromoteQuorumServer},
+                                   {"RemoveQuorumServer", RemoveQuorumServer},
+                                   {"Checkpoint", Checkpoint},
                                    {nullptr, nullptr}};
     const gfs_rpc_method workers[] = {
         {"ListWorkers", ListWorkers}, {"Free", Free}, {nullptr, nullptr}};

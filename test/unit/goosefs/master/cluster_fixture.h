@@ -211,6 +211,10 @@ class Caller
         q.path = const_cast<char *>(path.c_str());
         return Fs("Count", &q.base);
     }
+    Reply Meta(const char *method, const ProtobufCMessage *request)
+    {
+        return Call(goosefs__v1__meta_master__descriptor, method, request);
+    }
     Reply Info()
     {
         Goosefs__V1__GetMasterInfoRequest q = GOOSEFS__V1__GET_MASTER_INFO_REQUEST__INIT;

@@ -88,6 +88,13 @@ const char *gfs_client_master(const struct gfs_client *client, size_t i);
     X(get_quorum_info, meta_master, GetQuorumInfo, get_quorum_info, GetQuorumInfo, LEADER)         \
     X(transfer_leadership, meta_master, TransferLeadership, transfer_leadership,                   \
       TransferLeadership, LEADER_ONCE)                                                             \
+    X(add_quorum_server, meta_master, AddQuorumServer, add_quorum_server, AddQuorumServer,         \
+      LEADER_ONCE)                                                                                 \
+    X(promote_quorum_server, meta_master, PromoteQuorumServer, promote_quorum_server,              \
+      PromoteQuorumServer, LEADER_SLOW)                                                            \
+    X(remove_quorum_server, meta_master, RemoveQuorumServer, remove_quorum_server,                 \
+      RemoveQuorumServer, LEADER_ONCE)                                                             \
+    X(checkpoint, meta_master, Checkpoint, checkpoint, Checkpoint, LEADER_SLOW)                    \
     X(list_workers, worker_master, ListWorkers, list_workers, ListWorkers, ANY)                    \
     X(free_data, worker_master, Free, free, Free, LEADER)
 
