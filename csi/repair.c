@@ -168,7 +168,7 @@ static int check_dead(struct gfsi_repair *r, const struct gfsi_place *place, uns
                       struct gfs_err *err)
 {
     int fd gfs_auto_fd = -1;
-    unsigned now;
+    unsigned now = 0;
     int rc = gfsi_place_open_leaf(place, &fd, err);
 
     if (rc == 0) {
@@ -189,7 +189,7 @@ static int check_dead(struct gfsi_repair *r, const struct gfsi_place *place, uns
 
 static int check_alive(struct gfsi_repair *r, int source, struct gfs_err *err)
 {
-    unsigned minor;
+    unsigned minor = 0;
     int rc = minor_of(source, &minor);
 
     if (rc == 0) {
