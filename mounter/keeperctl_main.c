@@ -82,8 +82,8 @@ struct command {
 
 static void print_header(void)
 {
-    (void)printf("%-24s %-10s %8s %6s %8s %8s %6s  %s\n", "ID", "STATE", "PID", "MINOR", "RESTARTS",
-                 "RESENDS", "HANGS", "MOUNTPOINT");
+    (void)printf("%-24s %-10s %6s %8s %6s %8s %8s %6s  %s\n", "ID", "STATE", "SINCE", "PID",
+                 "MINOR", "RESTARTS", "RESENDS", "HANGS", "MOUNTPOINT");
 }
 
 /* A JSON string. */
@@ -122,9 +122,12 @@ static bool print_json(void *arg, const struct gfs_keeper_info *info)
 
 static bool print_info(void *arg, const struct gfs_keeper_info *info)
 {
+    char since[32];
+
     (void)arg;
-    (void)printf("%-24s %-10s %8u %6u %8llu %8llu %6llu  %s\n", info->id,
-                 gfs_keeper_state_name(info->state), info->pid, info->minor,
+    (void)gfs_clock_format_age(info->since_ms / 1000, since, sizeof(since));
+    (void)printf("%-24s %-10s %6s %8u %6u %8llu %8llu %6llu  %s\n", info->id,
+                 gfs_keeper_state_name(info->state), since, info->pid, info->minor,
                  (unsigned long long)info->restarts, (unsigned long long)info->resends,
                  (unsigned long long)info->hangs, info->mountpoint);
     return true;

@@ -20,7 +20,9 @@ static void check_limits(const struct gfs_keeper_msg *msg)
 
     check_text(msg->spec.id, GFS_KEEPER_ID_MAX);
     check_text(msg->spec.mountpoint, GFS_KEEPER_PATH_MAX);
+    check_text(msg->spec.launch, GFS_KEEPER_PATH_MAX);
     check_text(msg->text, GFS_ERR_TEXT_MAX - 1);
+    (void)gfs_keeper_env_valid(msg->spec.env);
     GFS_ASSERT_LE(msg->n_argv, GFS_KEEPER_ARGS_MAX);
     GFS_ASSERT_LE(msg->n_env, GFS_KEEPER_ARGS_MAX);
     GFS_ASSERT(msg->argv[msg->n_argv] == NULL && msg->env[msg->n_env] == NULL);
@@ -60,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         GFS_ASSERT_EQ(again.n_env, msg.n_env);
         GFS_ASSERT_EQ(again.status, msg.status);
         GFS_ASSERT(strcmp(again.spec.id, msg.spec.id) == 0);
+        GFS_ASSERT(strcmp(again.spec.launch, msg.spec.launch) == 0);
     }
     gfs_buf_fini(&out);
     return 0;

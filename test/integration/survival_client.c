@@ -37,6 +37,7 @@ static const struct option long_options[] = {
     {"uncached", no_argument, NULL, 'u'},
     {"passthrough", no_argument, NULL, 'p'},
     {"launcher", required_argument, NULL, 'l'},
+    {"properties", required_argument, NULL, 'P'},
     {"stuck", required_argument, NULL, 'k'},
     {"first-only", no_argument, NULL, '1'},
     {"grab-backing", required_argument, NULL, 'g'},
@@ -86,6 +87,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'f': o->fail = optarg; break;
         case 'm': o->mount = optarg; break;
         case 'l': o->launcher = optarg; break;
+        case 'P': break; /* what the plugin tells goosefs-fuse */
         case 'k': o->tree.stuck = optarg; break;
         case '1': o->first_only = true; break;
         case 'g': rc = gfs_parse_u64(optarg, 100, &o->grab); break;
