@@ -40,6 +40,14 @@ reader_rounds() {
     cut -d' ' -f1 "$STATE/$1.result" 2>/dev/null || echo 0
 }
 
+# most_rounds NAME...: of the reader that is farthest.
+most_rounds() {
+    local name
+    for name in "$@"; do
+        reader_rounds "$name"
+    done | sort -n | tail -1
+}
+
 # more_rounds_than N NAME...: whether every reader has made more than N.
 more_rounds_than() {
     local n=$1 name
@@ -51,12 +59,20 @@ more_rounds_than() {
 
 # stop_readers NAME:PID...: ends them and fails unless none saw an error.
 stop_readers() {
+    end_readers "$@"
+    [ "$READERS_ERRORS" = 0 ] || fail "readers saw $READERS_ERRORS errors"
+}
+
+# end_readers NAME:PID...: ends them; READERS_ERRORS is how many errors all of them saw.
+end_readers() {
     local reader rounds errors
+    READERS_ERRORS=0
     : >"$STATE/reader.stop"
     for reader in "$@"; do
         wait "${reader##*:}"
         read -r rounds errors <"$STATE/${reader%%:*}.result"
         echo "${reader%%:*}: $rounds rounds, $errors errors"
-        [ "$errors" = 0 ] || fail "${reader%%:*} saw $errors errors"
+        READERS_ERRORS=$((READERS_ERRORS + errors))
     done
+    rm -f "$STATE/reader.stop"
 }

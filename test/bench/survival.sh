@@ -1,19 +1,22 @@
 #!/usr/bin/env bash
-# bench: errors and pauses when the client or keeper of a mount dies; passthrough reads beside native ones
+# bench: errors and pauses when clients, keeper, plugin, masters, workers die; passthrough reads beside native
 set -euo pipefail
 . script/lib/common.sh
 . script/lib/bench.sh
 . script/lib/mirror.sh
 . script/lib/node.sh
+. script/lib/reader.sh
 
 ROUNDS=${ROUNDS:-6}
 SECONDS_EACH=${SECONDS_EACH:-1}
-FILE_MB=${FILE_MB:-512}
+FILE_MB=${FILE_MB:-1024}
+READERS=${READERS:-8}
 STATE=
 WEB_PID=
 
 cleanup() {
     [ -n "$STATE" ] || return 0
+    : >"$STATE/reader.stop"
     unmount_volume || true
     stop_platform || true
     stop_web
@@ -77,17 +80,48 @@ ratio_of() {
 
 # A cached file through the whole stack beside the same bytes in a native file, in the page cache both.
 native_ratios() {
-    local file native before origin
+    local file native before
+    native="$STATE/native.bin"
+    # Written in pieces as large as the worker's, the native file gets as large folios in the page cache.
+    dd if="$STATE/origin/hbase/large.bin" of="$native" bs=4M iflag=fullblock status=none
+    file="$TARGET/hbase/large.bin"
+    wait_for 60 "the data set in the mount" test -e "$file"
+    wait_for 120 "the file to be read by the kernel alone" read_by_the_kernel "$file" "$native"
+    before=$(passthrough_opens)
+    ratio seq_read_native_ratio read 1M 7 "$file" "$native"
+    ratio rand_read_native_ratio randread 4K 8 "$file" "$native"
+    [ $(($(passthrough_opens) - before)) -ge $((2 * ROUNDS)) ] || fail "not every read was in passthrough mode"
+}
+
+# The leader and then each worker killed under readers that compare every byte.
+kill_cluster() {
+    local readers=() names=() i pod pid before
+    (cd "$STATE/origin/hbase" && find . -type f -size -2M -print0 | xargs -0 sha256sum) >"$STATE/sums"
+    for i in $(seq "$READERS"); do
+        names+=("reader$i")
+        read_until_stopped "reader$i" direct_round "$STATE/sums" 256K 2>"$STATE/reader$i.log" &
+        readers+=("reader$i:$!")
+    done
+    wait_for 120 "the readers' first round" more_rounds_than 0 "${names[@]}"
+    for pod in $(goosefs fs leader) $(fluid-controller get pods | awk '/^hbase-worker-/ { print $1 }'); do
+        pid=$(pod_pid "$pod")
+        before=$(most_rounds "${names[@]}")
+        say "killing $pod"
+        kill -KILL "$pid"
+        wait_for 60 "$pod to run again" pod_restarted "$pod" "$pid"
+        wait_for 120 "another round of each reader" more_rounds_than "$before" "${names[@]}"
+    done
+    end_readers "${readers[@]}" >&2
+    cat "$STATE"/reader*.log >&2
+    figure survival kill_cluster_errors "$READERS_ERRORS" count
+}
+
+whole_stack() {
     need_fio
-    build release programs
     use_binaries build/release/bin
     STATE=$(mktemp -d /tmp/goosefs-bench-XXXXXX)
-    origin="$STATE/origin/hbase/large.bin"
-    native="$STATE/native.bin"
-    mkdir -p "$STATE/origin/hbase"
-    noise 1 $((FILE_MB << 20)) >"$origin"
-    # Written in pieces as large as the worker's, the native file gets as large folios in the page cache.
-    dd if="$origin" of="$native" bs=4M iflag=fullblock status=none
+    make_mirror "$STATE/origin/hbase" 4
+    noise 1 $((FILE_MB << 20)) >"$STATE/origin/hbase/large.bin"
     start_web "$STATE/origin" "$STATE/web"
     METRICS_PORT=$(free_port)
     sed "s|\(mountPoint:\) .*|\1 http://127.0.0.1:$WEB_PORT/hbase/|" deploy/samples/dataset.yaml >"$STATE/dataset.yaml"
@@ -97,7 +131,7 @@ kind: GooseFSRuntime
 metadata:
   name: hbase
 spec:
-  replicas: 1
+  replicas: 2
   tieredstore:
     levels:
       - mediumtype: HDD
@@ -106,7 +140,7 @@ spec:
         high: "0.9"
         low: "0.8"
   master:
-    replicas: 1
+    replicas: 3
   fuse:
     properties:
       goosefs.fuse.web.address: 127.0.0.1:$METRICS_PORT
@@ -114,27 +148,31 @@ YAML
     start_platform >&2
     fluid-controller apply -f "$STATE/dataset.yaml" -f "$STATE/runtime.yaml" >&2
     mount_volume
-    file="$TARGET/hbase/large.bin"
-    wait_for 60 "the data set in the mount" test -e "$file"
-    wait_for 120 "the file to be read by the kernel alone" read_by_the_kernel "$file" "$native"
-    before=$(passthrough_opens)
-    ratio seq_read_native_ratio read 1M 7 "$file" "$native"
-    ratio rand_read_native_ratio randread 4K 8 "$file" "$native"
-    [ $(($(passthrough_opens) - before)) -ge $((2 * ROUNDS)) ] || fail "not every read was in passthrough mode"
+    native_ratios
+    kill_cluster
+    figure survival goosefs_fuse_rss_mb \
+        "$(rss_mb "$(pod_pid "$(fluid-controller get pods | awk '/^hbase-fuse-/ { print $1; exit }')")")" MiB
     cleanup
 }
 
-main() {
+# figures_of PROGRAM: a googletest program that writes "NAME VALUE UNIT" lines.
+figures_of() {
     local out name value unit
-    trap cleanup EXIT
-    native_ratios
-    build release survival_bench
     out=$(mktemp)
-    trap 'rm -f "$out"; cleanup' EXIT
-    SURVIVAL_BENCH_OUT=$out build/release/test/survival_bench "$@" >&2
+    SURVIVAL_BENCH_OUT=$out "build/release/test/$1" >&2
     while read -r name value unit; do
         figure survival "$name" "$value" "$unit"
     done <"$out"
+    rm -f "$out"
+}
+
+main() {
+    build release programs
+    build release survival_bench survival_csi_bench
+    trap cleanup EXIT
+    figures_of survival_bench
+    figures_of survival_csi_bench
+    whole_stack
 }
 
 main

@@ -23,6 +23,18 @@ class SurvivalBench : public Survival
         return (double)ns / (double)GFS_NS_PER_MS;
     }
 
+    static double RssMb(pid_t pid)
+    {
+        std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+        std::string line;
+        while (std::getline(status, line)) {
+            if (line.rfind("VmRSS:", 0) == 0) {
+                return std::stod(line.substr(6)) / 1024;
+            }
+        }
+        return -1;
+    }
+
     Client Tree(const char *option)
     {
         Client c;
@@ -59,6 +71,11 @@ TEST_F(SurvivalBench, KillClient)
     KillClient("", nullptr);
 }
 
+TEST_F(SurvivalBench, KillClientSplice)
+{
+    KillClient("_splice", "--splice");
+}
+
 TEST_F(SurvivalBench, KillClientPassthrough)
 {
     KillClient("_passthrough", "--passthrough");
@@ -81,25 +98,6 @@ TEST_F(SurvivalBench, KillKeeper)
     }
     readers.Stop();
     Figure("kill_keeper_errors", (double)(readers.errors_ + readers.wrong_), "count");
-}
-
-TEST_F(SurvivalBench, KillBoth)
-{
-    int64_t longest = 0;
-    for (int i = 0; i < 10; i++) {
-        gfs_keeper_info info = {};
-        ASSERT_EQ(Mount(Tree(nullptr), &info), 0);
-        int64_t from = gfs_clock_mono();
-        KillOne(keeper_, SIGKILL);
-        KillOne((pid_t)info.pid, SIGKILL);
-        StopKeeper(SIGKILL);
-        StartKeeper();
-        struct stat st;
-        ASSERT_TRUE(eventually([&] { return stat(File(0).c_str(), &st) == 0; }));
-        longest = std::max(longest, gfs_clock_mono() - from);
-    }
-    Figure("kill_both_recovery_ms", Ms(longest), "ms");
-    Figure("kill_both_stack_depth", (double)MountsBelowDir(), "count");
 }
 
 TEST_F(SurvivalBench, HangClient)
@@ -128,17 +126,54 @@ TEST_F(SurvivalBench, KeeperMemory)
         c.args = {"--threads", "1"};
         ASSERT_EQ(Mount(c), 0);
     }
-    std::ifstream status("/proc/" + std::to_string(keeper_) + "/status");
-    std::string line;
-    while (std::getline(status, line)) {
-        if (line.rfind("VmRSS:", 0) == 0) {
-            Figure("keeper_rss_mb_200_mounts", std::stod(line.substr(6)) / 1024, "MiB");
-        }
-    }
+    Figure("keeper_rss_mb_200_mounts", RssMb(keeper_), "MiB");
     int64_t from = gfs_clock_mono();
     StopKeeper(SIGKILL);
     StartKeeper();
     Figure("keeper_ready_ms_200_mounts", Ms(gfs_clock_mono() - from), "ms");
+}
+
+// A million names looked up once each, then 100,000 of the files opened and read.
+TEST_F(SurvivalBench, ClientMemory)
+{
+    constexpr unsigned kNames = 1000000, kFiles = 100000;
+    Client c;
+    c.args = {"--entries", std::to_string(kNames), "--threads", "16"};
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(c, &info), 0);
+    Figure("client_rss_mb_at_start", RssMb((pid_t)info.pid), "MiB");
+    auto visit = [&](unsigned from, unsigned to, bool reading) {
+        char name[64], buf[4096];
+        int dir = open((mountpoint_ + "/many").c_str(), O_PATH | O_CLOEXEC | O_DIRECTORY);
+        unsigned failed = 0;
+        for (unsigned i = from; i < to; i++) {
+            struct stat st;
+            (void)snprintf(name, sizeof(name), "e%07u", i);
+            if (!reading) {
+                failed += fstatat(dir, name, &st, 0) != 0 || (unsigned)st.st_size != i ? 1 : 0;
+                continue;
+            }
+            int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+            ssize_t want = std::min<ssize_t>((ssize_t)sizeof(buf), (ssize_t)i);
+            failed += fd < 0 || pread(fd, buf, sizeof(buf), 0) != want ? 1 : 0;
+            close(fd);
+        }
+        close(dir);
+        EXPECT_EQ(failed, 0u);
+    };
+    for (bool reading : {false, true}) {
+        constexpr unsigned kThreads = 4;
+        unsigned share = (reading ? kFiles : kNames) / kThreads;
+        std::vector<std::thread> threads;
+        for (unsigned t = 0; t < kThreads; t++) {
+            threads.emplace_back([&, t] { visit(t * share, (t + 1) * share, reading); });
+        }
+        for (auto &t : threads) {
+            t.join();
+        }
+        Figure(reading ? "client_rss_mb" : "client_rss_mb_after_lookups", RssMb((pid_t)info.pid),
+               "MiB");
+    }
 }
 
 } // namespace

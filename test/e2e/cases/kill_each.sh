@@ -1,4 +1,5 @@
-# Each process is killed with SIGKILL under a reader that verifies every byte: it sees no error.
+# Each process is killed with SIGKILL under readers that verify every byte: they see no error. One
+# reader; with GFS_SURVIVAL_FULL (script/test survival) eight.
 # shellcheck shell=bash
 
 make_mirror "$ORIGIN/hbase" 20
@@ -14,9 +15,14 @@ mount_volume
 expect "the same files as the origin" test \
     "$(cd "$TARGET/hbase" && find . -type f | wc -l)" = "$(cd "$ORIGIN/hbase" && find . -type f | wc -l)"
 
-read_until_stopped reader direct_round "$STATE/sums" 256K 2>"$STATE/reader.log" &
-reader_pid=$!
-wait_for 120 "the reader's first round" more_rounds_than 0 reader
+names=(reader)
+[ -z "${GFS_SURVIVAL_FULL:-}" ] || names=(reader{1..8})
+readers=()
+for name in "${names[@]}"; do
+    read_until_stopped "$name" direct_round "$STATE/sums" 256K 2>"$STATE/$name.log" &
+    readers+=("$name:$!")
+done
+wait_for 120 "the readers' first round" more_rounds_than 0 "${names[@]}"
 
 leader=$(goosefs fs leader)
 worker=$(fluid-controller get pods | awk '/^hbase-worker-/ {print $1; exit}')
@@ -25,9 +31,9 @@ for pod in "$leader" "$worker" "$fuse"; do
     pid=$(pod_pid "$pod")
     expect "$pod has a process" kill -0 "$pid"
     echo "killing $pod (pid $pid)"
-    before=$(reader_rounds reader)
+    before=$(most_rounds "${names[@]}")
     kill -KILL "$pid"
     wait_for 60 "$pod to run again" pod_restarted "$pod" "$pid"
-    wait_for 120 "two more rounds of the reader" more_rounds_than $((before + 1)) reader
+    wait_for 120 "two more rounds of each reader" more_rounds_than $((before + 1)) "${names[@]}"
 done
-stop_readers "reader:$reader_pid"
+stop_readers "${readers[@]}"
