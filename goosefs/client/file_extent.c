@@ -18,6 +18,9 @@
 #define LEAVE_NS (5 * GFS_NS_PER_S) /* a worker that hangs or talks nonsense is not asked again */
 #define ASK_ID   1
 
+#define ASKED_MAX     3  /* workers on this machine that are asked for one extent */
+#define LOOKED_AT_MAX 64 /* ... among so many behind those it is placed on */
+
 #define FDS_MAX 4 /* more than the one that may come are received, to be closed and refused */
 
 static bool is_left_alone(struct gfsi_worker *worker)
@@ -204,6 +207,55 @@ static int ask_worker(const struct gfs_client_file *file, struct gfsi_worker *wo
     return rc;
 }
 
+/* Has an earlier one of the order the same socket? (Every node of a cluster may call its own so.)
+ */
+static bool asked_before(const struct gfsi_workers *workers, struct gfsi_worker *const *order,
+                         size_t n, size_t at)
+{
+    const struct gfsi_worker *worker = at < n ? order[at] : workers->list[at - n];
+    for (size_t i = 0; i < at; i++) {
+        const struct gfsi_worker *other = i < n ? order[i] : workers->list[i - n];
+        if (strcmp(other->local_socket, worker->local_socket) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The extent's worker first, then whoever is on this machine: it may have read the extent through
+ * while the other was away. Only the first one is to fill. */
+static int ask_local(const struct gfs_client_file *file, const struct gfsi_workers *workers,
+                     uint64_t extent, uint64_t length, bool fill, int64_t deadline, int *out_fd,
+                     struct gfs_err *err)
+{
+    struct gfsi_worker *order[GFSI_CANDIDATES_MAX];
+    const size_t n = gfsi_file_candidates(workers, file->inode_id, extent, order);
+    const size_t all = n + (workers->n < LOOKED_AT_MAX ? workers->n : LOOKED_AT_MAX);
+    int rc = gfs_err_set(err, GFS_EUNSUPPORTED, "no worker has a local socket");
+    size_t asked = 0;
+    for (size_t i = 0; i < all && asked < ASKED_MAX; i++) {
+        struct gfsi_worker *worker = i < n ? order[i] : workers->list[i - n];
+        struct gfs_err one = GFS_ERR_INIT;
+        if (worker->local_socket[0] == '\0' || asked_before(workers, order, n, i)) {
+            continue;
+        }
+        const int now =
+            ask_worker(file, worker, extent, length, fill && asked == 0, deadline, out_fd, &one);
+        if (now == 0) {
+            return 0;
+        }
+        /* The first answer counts; "no such socket here" is none. */
+        if (rc == GFS_EUNSUPPORTED) {
+            rc = gfs_err_set(err, now, "%s", gfs_err_text(&one, now));
+        }
+        asked += now != GFS_EUNSUPPORTED ? 1 : 0;
+        if (gfs_clock_mono() >= deadline) {
+            break;
+        }
+    }
+    return rc;
+}
+
 int gfs_client_file_open_extent(struct gfs_client_file *file, uint64_t extent, bool fill,
                                 int64_t deadline, int *out_fd, uint64_t *out_length,
                                 struct gfs_err *err)
@@ -221,10 +273,7 @@ int gfs_client_file_open_extent(struct gfs_client_file *file, uint64_t extent, b
     if (workers == NULL) {
         return err != NULL ? err->code : GFS_EUNAVAIL;
     }
-    struct gfsi_worker *order[GFSI_CANDIDATES_MAX];
-    const size_t n = gfsi_file_candidates(workers, file->inode_id, extent, order);
-    const int rc = n > 0 ? ask_worker(file, order[0], extent, length, fill, deadline, out_fd, err)
-                         : gfs_err_set(err, GFS_EUNAVAIL, "no worker is known to the masters");
+    const int rc = ask_local(file, workers, extent, length, fill, deadline, out_fd, err);
     gfsi_workers_release(file->client, workers);
     if (rc == 0) {
         *out_length = length;

@@ -41,6 +41,7 @@ struct gfsi_dir {
 struct gfsi_file {
     uint64_t inode_id;
     uint64_t version_id;
+    uint64_t former_id; /* the inexact version its first extents were filled by; 0: none */
     uint64_t length;
     uint32_t mount_id;
     char *path;                          /* NULL until the first request after a restart */
@@ -203,6 +204,8 @@ struct gfsi_store {
 /* store.c: tables; all under the mutex. */
 struct gfsi_file *gfsi_file_first(struct gfsi_store *store, uint64_t inode_id); /* of the bucket */
 struct gfsi_file *gfsi_file_find(struct gfsi_store *store, uint64_t inode_id, uint64_t version_id);
+/* As find; what is cached of the same object by an inexact version becomes this version's. */
+struct gfsi_file *gfsi_file_lookup(struct gfsi_store *store, const struct gfsi_target *target);
 int gfsi_file_get(struct gfsi_store *store, const struct gfsi_target *target,
                   struct gfsi_file **out, struct gfs_err *err);
 struct gfsi_file *gfsi_file_new(struct gfsi_store *store, uint64_t inode_id, uint64_t version_id,

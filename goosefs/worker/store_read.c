@@ -308,7 +308,7 @@ int gfsi_store_load(struct gfsi_store *store, const struct gfsi_target *target, 
 static int find_sealed(struct gfsi_store *store, const struct gfsi_target *target,
                        struct gfsi_extent **out, struct gfs_err *err)
 {
-    struct gfsi_file *file = gfsi_file_find(store, target->inode_id, target->version_id);
+    struct gfsi_file *file = gfsi_file_lookup(store, target);
     uint32_t number = (uint32_t)(target->offset / store->config.extent_size);
     struct gfsi_extent *extent = file != NULL ? gfsi_extent_find(file, number) : NULL;
 

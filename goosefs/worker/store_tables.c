@@ -24,12 +24,22 @@ struct gfsi_file *gfsi_file_first(struct gfsi_store *store, uint64_t inode_id)
 
 struct gfsi_file *gfsi_file_find(struct gfsi_store *store, uint64_t inode_id, uint64_t version_id)
 {
-    struct gfsi_file *file = store->buckets[bucket_of(inode_id)];
+    struct gfsi_file *gone = NULL;
 
-    while (file != NULL && (file->inode_id != inode_id || file->version_id != version_id)) {
-        file = file->hash_next;
+    for (struct gfsi_file *file = store->buckets[bucket_of(inode_id)]; file != NULL;
+         file = file->hash_next) {
+        if (file->inode_id != inode_id) {
+            continue;
+        }
+        if ((file->version_id == version_id && !file->gone) ||
+            (file->former_id == version_id && file->former_id != 0)) {
+            return file;
+        }
+        if (file->version_id == version_id) {
+            gone = file;
+        }
     }
-    return file;
+    return gone;
 }
 
 struct gfsi_file *gfsi_file_new(struct gfsi_store *store, uint64_t inode_id, uint64_t version_id,
@@ -65,10 +75,61 @@ static int set_text(char **slot, const char *text)
     return 0;
 }
 
+/* What is cached of the very object that `target` names by its exact version, but was asked for by
+ * an inexact one: a row of a listing became the object's own answer. NULL: nothing is. */
+static struct gfsi_file *find_same_object(struct gfsi_store *store,
+                                          const struct gfsi_target *target)
+{
+    struct gfsi_file *file = store->buckets[bucket_of(target->inode_id)];
+
+    if (target->version[0] == '\0') {
+        return NULL;
+    }
+    while (file != NULL &&
+           (file->inode_id != target->inode_id || file->length != target->file_length ||
+            file->extents == NULL || strcmp(file->exact, target->version) != 0)) {
+        file = file->hash_next;
+    }
+    return file;
+}
+
+struct gfsi_file *gfsi_file_lookup(struct gfsi_store *store, const struct gfsi_target *target)
+{
+    struct gfsi_file *file = gfsi_file_find(store, target->inode_id, target->version_id);
+    struct gfsi_file *same = file == NULL ? find_same_object(store, target) : NULL;
+
+    if (same == NULL) {
+        return file;
+    }
+    file = gfsi_file_new(store, target->inode_id, target->version_id, target->file_length);
+    if (file == NULL) {
+        return NULL;
+    }
+    /* The extents keep the names they have on disk; who still asks by the old id finds them, too.
+     */
+    memcpy(file->exact, same->exact, sizeof(file->exact));
+    file->former_id = same->version_id;
+    file->mount_id = same->mount_id;
+    file->bytes = same->bytes;
+    file->extents = same->extents;
+    for (struct gfsi_extent *e = file->extents; e != NULL; e = e->next) {
+        e->file = file;
+    }
+    same->extents = NULL;
+    same->bytes = 0;
+    same->former_id = 0;
+    if (same->change != 0) {
+        gfsi_file_changed(store, same);
+    }
+    gfsi_file_changed(store, file);
+    gfsi_file_release(store, same);
+    return file;
+}
+
 int gfsi_file_get(struct gfsi_store *store, const struct gfsi_target *target,
                   struct gfsi_file **out, struct gfs_err *err)
 {
-    struct gfsi_file *file = gfsi_file_find(store, target->inode_id, target->version_id);
+    struct gfsi_file *file = gfsi_file_lookup(store, target);
 
     if (file != NULL && file->length != target->file_length) {
         return gfs_err_set(err, GFS_EINVAL,

@@ -42,8 +42,8 @@ before=$(passthrough_opens)
 expect "the bytes of the first read" cmp "$TARGET/$large" "$ORIGIN/$large"
 expect "no passthrough open of what nobody has read yet" test "$(passthrough_opens)" = "$before"
 
-# The first visit may replace the version that the directory's index gave by the exact one, which is
-# another to the cache: then the second read fills, and the third is passthrough.
+# The first read fills: the second is passthrough, though the first visit may have replaced the version
+# that the directory's index gave by the exact one.
 read_by_the_kernel() {
     before=$(passthrough_opens)
     cmp "$TARGET/$large" "$ORIGIN/$large" && [ "$(passthrough_opens)" -gt "$before" ]

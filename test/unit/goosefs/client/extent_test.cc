@@ -258,6 +258,24 @@ TEST_F(ExtentTest, AWorkerThatNamesNoSocketIsNotAsked)
     EXPECT_EQ(Ask(), GFS_EUNSUPPORTED);
 }
 
+TEST_F(ExtentTest, AnotherWorkerHereIsAskedWhenThePlacedOneIsElsewhere)
+{
+    FakeWorker other{12};
+    const int extent = Fd("extent");
+    std::atomic<int> asked{0};
+    // One of the two is placed first; neither way round matters.
+    worker_.local_socket = dir_ + "/nobody.sock";
+    other.local_socket = dir_ + "/other.sock";
+    cluster_.workers.push_back(&other);
+    LocalWorker local(other.local_socket, [&](const gfs_data_target &, Reply *reply) {
+        asked++;
+        reply->fds = {extent};
+    });
+    EXPECT_EQ(Ask(), 0) << err_.text;
+    EXPECT_GE(asked, 1);
+    cluster_.workers.pop_back();
+}
+
 TEST_F(ExtentTest, AWorkerThatIsSilentIsGivenUpAndLeftAlone)
 {
     Serve([&](const gfs_data_target &, Reply *reply) { reply->silent = true; });

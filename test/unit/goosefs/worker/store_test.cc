@@ -336,6 +336,50 @@ TEST_F(Store, InexactVersionsArePinnedByTheFirstFetch)
     EXPECT_EQ("CHANGED", Read(second));
 }
 
+// What a master does when it looks at an object that it knew from a listing.
+TEST_F(Store, AnExactVersionTakesOverWhatItsInexactOneHad)
+{
+    gfsi_target listed = Target(1, 50000, 0, 50000, "~0/60000-50000");
+    gfsi_target exact = Target(1, 50000, 0, 50000, "\"v1\"");
+    gfsi_cached changes[8];
+    uint64_t next = 0;
+    bool complete = false;
+    gfs_data_opened opened;
+    int fd = -1;
+
+    Open();
+    exact.version_id = listed.version_id + 1;
+    EXPECT_EQ(Expected(0, 50000), Read(listed));
+    gfsi_store_settle(store_);
+    (void)gfsi_store_changes(store_, 0, changes, 8, &next, &complete);
+    int before = origin_.fetches;
+    EXPECT_EQ(0, gfsi_store_open_sealed(store_, &exact, &fd, &opened, &err_)) << err_.text;
+    close(fd);
+    EXPECT_EQ(Expected(0, 50000), Read(exact));
+    EXPECT_EQ(Expected(0, 50000), Read(listed)) << "an old handle reads on";
+    EXPECT_EQ(before, origin_.fetches);
+    ASSERT_EQ(2u, gfsi_store_changes(store_, next, changes, 8, &next, &complete));
+    EXPECT_EQ(listed.version_id, changes[0].version_id);
+    EXPECT_EQ(0u, changes[0].bytes);
+    EXPECT_EQ(exact.version_id, changes[1].version_id);
+    EXPECT_EQ(50000u, changes[1].bytes);
+    gfsi_store_free(store_, 1, listed.version_id);
+    EXPECT_EQ(Expected(0, 50000), Read(exact)) << "the old version's end is not the new one's";
+    EXPECT_EQ(before, origin_.fetches);
+    EXPECT_TRUE(gfsi_store_consistent(store_));
+
+    Close();
+    Open(); // and again, from disk
+    EXPECT_EQ(Expected(0, 50000), Read(exact));
+    EXPECT_EQ(before, origin_.fetches);
+    gfsi_target other = Target(1, 50000, 0, 10, "\"v2\"");
+    other.version_id = listed.version_id + 2;
+    origin_.SetVersion("\"v2\"");
+    (void)Read(other);
+    EXPECT_EQ(before + 1, origin_.fetches);
+    EXPECT_TRUE(gfsi_store_consistent(store_));
+}
+
 TEST_F(Store, QuotaIsNeverExceededAndTheOldestGo)
 {
     Open();
