@@ -22,6 +22,7 @@ struct item {
     bool again; /* added while being worked on */
     int64_t again_due;
     unsigned failures;
+    int64_t retry_due; /* of the last one counted */
 };
 
 struct gfs_kube_queue {
@@ -177,12 +178,19 @@ int gfs_kube_queue_retry(struct gfs_kube_queue *q, const char *key)
     if (item == NULL) {
         return GFS_ENOMEM;
     }
+    /* Tried early because something changed: that says nothing about how long to wait, or a burst
+     * of changes while the server stumbles would end in the longest pause. */
+    int64_t now = gfs_clock_mono();
+    if (now < item->retry_due) {
+        return add_locked(q, key, item->retry_due);
+    }
     int64_t delay = q->base_ns;
     for (unsigned i = 0; i < item->failures && delay < q->max_ns; i++) {
         delay *= 2;
     }
     item->failures++;
-    return add_locked(q, key, gfs_clock_mono() + (delay < q->max_ns ? delay : q->max_ns));
+    item->retry_due = now + (delay < q->max_ns ? delay : q->max_ns);
+    return add_locked(q, key, item->retry_due);
 }
 
 void gfs_kube_queue_forget(struct gfs_kube_queue *q, const char *key)
@@ -192,6 +200,7 @@ void gfs_kube_queue_forget(struct gfs_kube_queue *q, const char *key)
     struct item *item = find(q, key);
     if (item != NULL) {
         item->failures = 0;
+        item->retry_due = 0;
         drop_if_idle(q, item);
     }
 }

@@ -92,6 +92,25 @@ TEST_F(Queue, RetriesBackOffUntilForgotten)
     EXPECT_EQ("a", Take());
 }
 
+// Changes come in while the server stumbles: each is tried at once, and fails.
+TEST_F(Queue, FailingEarlyDoesNotLengthenTheBackOff)
+{
+    const int64_t hour = 3600 * GFS_NS_PER_S;
+    struct gfs_kube_queue *own = gfs_kube_queue_new(4, 20 * GFS_NS_PER_MS, hour);
+    char key[GFS_KUBE_KEY_MAX];
+    for (int i = 0; i < 40; i++) {
+        ASSERT_EQ(GFS_OK, gfs_kube_queue_retry(own, "a"));
+        ASSERT_EQ(GFS_OK, gfs_kube_queue_add(own, "a"));
+        ASSERT_TRUE(gfs_kube_queue_take(own, key, sizeof key));
+        gfs_kube_queue_done(own, key);
+    }
+    // Counted each time, this one would come in an hour.
+    ASSERT_EQ(GFS_OK, gfs_kube_queue_retry(own, "a"));
+    EXPECT_TRUE(gfs_kube_queue_take(own, key, sizeof key));
+    gfs_kube_queue_done(own, key);
+    gfs_kube_queue_free(own);
+}
+
 TEST_F(Queue, StopWakesEveryWorker)
 {
     std::vector<std::thread> workers;

@@ -31,7 +31,8 @@ struct gfs_kube_queue *gfs_kube_queue_free(struct gfs_kube_queue *queue);
  * key too long: the caller's next list brings it again. */
 int gfs_kube_queue_add(struct gfs_kube_queue *queue, const char *key);
 int gfs_kube_queue_add_after(struct gfs_kube_queue *queue, const char *key, int64_t delay_ns);
-int gfs_kube_queue_retry(struct gfs_kube_queue *queue, const char *key);   /* after its back-off */
+/* After its back-off; one that failed before it was over does not make it longer. */
+int gfs_kube_queue_retry(struct gfs_kube_queue *queue, const char *key);
 void gfs_kube_queue_forget(struct gfs_kube_queue *queue, const char *key); /* resets its back-off */
 
 /* The next due key, waiting for one. false after gfs_kube_queue_stop. Every key taken needs one
