@@ -91,6 +91,62 @@ static int find_snapshot(struct raft_node *node, const struct raft_node_opts *op
 }
 
 /*
+ * The one to start from. Its image matters only to a state machine that is behind it; one whose
+ * image is damaged is no better than none.
+ */
+static int pick_snapshot(struct raft_node *node, const struct raft_node_opts *opts,
+                         const struct raft_wal_state *state, struct rafti_snap *snap)
+{
+    uint64_t applied = node->opts.fsm.applied_index(node->opts.fsm.arg);
+
+    for (;;) {
+        int err = find_snapshot(node, opts, state, snap);
+        if (err != RAFT_NODE_OK || applied >= snap->index) {
+            return err;
+        }
+        int fd = rafti_snapstore_open_image(&node->store, snap->index);
+        if (fd >= 0) {
+            close(fd);
+            return RAFT_NODE_OK;
+        }
+        if (fd != RAFT_NODE_CORRUPT) {
+            return fd;
+        }
+        err = rafti_snapstore_discard(&node->store);
+        if (err != RAFT_NODE_OK) {
+            return err;
+        }
+    }
+}
+
+/*
+ * The snapshot that the log began with is damaged, and the one before it is too old for the log:
+ * what lies between is lost, so this server goes the way of a damaged log. It says so before it
+ * cuts anything.
+ */
+static int bridge_gap(struct raft_node *node, const struct rafti_snap *snap,
+                      struct raft_wal_state *state)
+{
+    uint64_t lost = state->lost_until > state->last_index ? state->lost_until : state->last_index;
+
+    rafti_log(node, RAFT_NODE_LOG_ERROR,
+              "raft snapshot is damaged: entries %llu..%llu have to come back from the other nodes",
+              (unsigned long long)(snap->index + 1), (unsigned long long)lost);
+    int err = raft_wal_mark_lost(node->wal, lost, state->term, state->vote);
+    if (err == RAFT_WAL_OK) {
+        err = raft_wal_add_reset(node->wal, snap->index, snap->term);
+    }
+    if (err == RAFT_WAL_OK) {
+        err = raft_wal_flush(node->wal);
+    }
+    state->lost_until = lost;
+    state->first_index = snap->index + 1;
+    state->last_index = snap->index;
+    state->prev_term = snap->term;
+    return rafti_status_of_wal(err);
+}
+
+/*
  * Crash between the installation of a snapshot and the reset of the log: finish it. The log is void
  * when it ends before the snapshot or disagrees with it.
  */
@@ -104,10 +160,14 @@ static int align_log(struct raft_node *node, const struct rafti_snap *snap,
     }
     bool agrees = snap->index + 1 >= state->first_index && snap->index <= state->last_index &&
                   term == snap->term;
-    if (snap->index == 0 || agrees) {
+    bool gap = snap->index + 1 < state->first_index;
+    if (agrees || (snap->index == 0 && !gap)) {
         return RAFT_NODE_OK;
     }
-    if (snap->index + 1 < state->first_index) {
+    if (gap && node->store.fell_back && raft_config_voters(&snap->config) > 1) {
+        return bridge_gap(node, snap, state);
+    }
+    if (gap) {
         rafti_log(node, RAFT_NODE_LOG_ERROR,
                   "raft log begins behind the snapshot first=%llu snapshot=%llu",
                   (unsigned long long)state->first_index, (unsigned long long)snap->index);
@@ -268,7 +328,7 @@ int rafti_recover(struct raft_node *node, const struct raft_node_opts *opts)
         err = open_store(node, opts->dir);
     }
     if (err == RAFT_NODE_OK) {
-        err = find_snapshot(node, opts, &state, &snap);
+        err = pick_snapshot(node, opts, &state, &snap);
     }
     if (err == RAFT_NODE_OK) {
         err = check_lost(node, &snap, &state);

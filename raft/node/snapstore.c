@@ -17,7 +17,9 @@
 #include "node/snapmeta_priv.h"
 #include "wal/crc32c.h"
 
-#define OWN_TMP "snapshot.tmp"
+#define OWN_TMP     "snapshot.tmp"
+#define META_ASIDE  "snapshot.meta.damaged"
+#define IMAGE_ASIDE "snapshot.img.damaged"
 
 int rafti_snapfile_status(int err)
 {
@@ -190,10 +192,56 @@ static void drop_orphan(void *arg, uint64_t index, uint64_t term)
     }
 }
 
+/* One damaged snapshot is kept for whoever wants to know; it is none any more. */
+static int set_aside(struct rafti_snapstore *store, uint64_t index, uint64_t term)
+{
+    static const struct {
+        const char *suffix, *aside;
+    } files[] = {{"meta", META_ASIDE}, {"img", IMAGE_ASIDE}};
+    char name[RAFTI_SNAP_NAME_MAX];
+
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        rafti_snapfile_name(name, index, term, files[i].suffix);
+        if (renameat(store->dirfd, name, store->dirfd, files[i].aside) < 0 && errno != ENOENT) {
+            return rafti_snapfile_status(errno);
+        }
+    }
+    store->fell_back = true;
+    return fsync(store->dirfd) < 0 ? rafti_snapfile_status(errno) : RAFT_NODE_OK;
+}
+
+/* The newest whose meta file can be trusted; what is newer is set aside. */
+static int pick_newest(struct rafti_snapstore *store)
+{
+    for (;;) {
+        struct newest_two two = {.any = false};
+
+        store->has_newest = false;
+        int err = for_each(store, "meta", keep_newest, &two);
+        if (err != RAFT_NODE_OK || !two.any) {
+            return err;
+        }
+        err = load(store, two.index[0], two.term[0], &store->newest);
+        if (err == RAFT_NODE_OK) {
+            store->has_newest = true;
+            return err;
+        }
+        err = err == RAFT_NODE_CORRUPT ? set_aside(store, two.index[0], two.term[0]) : err;
+        if (err != RAFT_NODE_OK) {
+            return err;
+        }
+    }
+}
+
+int rafti_snapstore_discard(struct rafti_snapstore *store)
+{
+    int err = set_aside(store, store->newest.index, store->newest.term);
+
+    return err == RAFT_NODE_OK ? pick_newest(store) : err;
+}
+
 int rafti_snapstore_init(struct rafti_snapstore *store, int dirfd, uint64_t cluster_id)
 {
-    struct newest_two two = {.any = false};
-
     pthread_mutex_init(&store->lock, NULL);
     store->cluster_id = cluster_id;
     store->has_newest = false;
@@ -201,17 +249,13 @@ int rafti_snapstore_init(struct rafti_snapstore *store, int dirfd, uint64_t clus
     if (store->dirfd < 0) {
         return RAFT_NODE_IO;
     }
+    store->fell_back = faccessat(store->dirfd, META_ASIDE, F_OK, 0) == 0;
     unlinkat(store->dirfd, OWN_TMP, 0);
     unlinkat(store->dirfd, RAFTI_SNAP_INSTALL_TMP, 0);
     unlinkat(store->dirfd, RAFTI_SNAP_META_TMP, 0);
     (void)for_each(store, "img", drop_orphan, store);
 
-    int err = for_each(store, "meta", keep_newest, &two);
-    if (err == RAFT_NODE_OK && two.any) {
-        err = load(store, two.index[0], two.term[0], &store->newest);
-        store->has_newest = err == RAFT_NODE_OK;
-    }
-    return err;
+    return pick_newest(store);
 }
 
 void rafti_snapstore_fini(struct rafti_snapstore *store)

@@ -33,6 +33,7 @@ struct rafti_snapstore {
     pthread_mutex_t lock;
     struct rafti_snap newest; /* under lock */
     bool has_newest;
+    bool fell_back; /* a newer one was damaged: the log may begin behind what is left */
 };
 
 /* Size of a snapshot on the wire. */
@@ -41,13 +42,18 @@ static inline uint64_t rafti_snap_size(const struct rafti_snap *snap)
     return snap->image_bytes + snap->meta_bytes;
 }
 
-/* Takes a duplicate of @dirfd; finds the newest snapshot and removes unfinished files. 0 or a
- * RAFT_NODE_ status: IO, CORRUPT (a meta file is damaged, or its image has another length). */
+/* Takes a duplicate of @dirfd; finds the newest snapshot whose meta file is whole and whose image
+ * has the right length, sets newer ones aside, and removes unfinished files. 0 or a RAFT_NODE_
+ * status: IO, MISMATCH. */
 int rafti_snapstore_init(struct rafti_snapstore *store, int dirfd, uint64_t cluster_id);
 void rafti_snapstore_fini(struct rafti_snapstore *store);
 
 /* False when there is none. */
 bool rafti_snapstore_newest(struct rafti_snapstore *store, struct rafti_snap *out);
+
+/* The image of the newest one turned out to be damaged: sets it aside, and the one before it is the
+ * newest, if there is one. Before the threads run. */
+int rafti_snapstore_discard(struct rafti_snapstore *store);
 
 /* Writes the membership at index 0. */
 int rafti_snapstore_bootstrap(struct rafti_snapstore *store, const struct raft_config *config);

@@ -74,6 +74,20 @@ int rafti_wal_salvage(struct raft_wal *wal, struct rafti_wal_replay *replay)
     return RAFT_WAL_OK;
 }
 
+int raft_wal_mark_lost(struct raft_wal *wal, uint64_t until, uint64_t term, uint64_t vote)
+{
+    struct rafti_wal_evidence evidence = {.last = until, .term = term, .vote = vote};
+
+    if (wal->dead != RAFT_WAL_OK) {
+        return wal->dead;
+    }
+    int err = recovering_write(wal, &evidence);
+    if (err != RAFT_WAL_OK) {
+        wal->dead = err;
+    }
+    return err;
+}
+
 int raft_wal_recovered(struct raft_wal *wal)
 {
     const struct raft_wal_io *io = &wal->io;

@@ -152,6 +152,10 @@ int raft_wal_idle(struct raft_wal *wal);
  */
 int raft_wal_release(struct raft_wal *wal, uint64_t index);
 
+/* The caller lost entries up to @until by other means than damage to the log: from now on, and
+ * after a restart, lost_until says so. @term and @vote: the newest there are. Durable on return. */
+int raft_wal_mark_lost(struct raft_wal *wal, uint64_t until, uint64_t term, uint64_t vote);
+
 /* What was lost is back: forgets lost_until for good. */
 int raft_wal_recovered(struct raft_wal *wal);
 

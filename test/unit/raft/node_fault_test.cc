@@ -196,6 +196,65 @@ TEST(RaftNode, DamagedSnapshotIsNotSentButMadeAnew)
     EXPECT_EQ(0, c.fatals());
 }
 
+// A state machine that is behind needs its snapshot. When the newest is damaged, the one before it
+// serves: with the log, if that reaches back so far, else as after damage to the log itself.
+TEST(RaftNode, DamagedNewestSnapshotCostsNoMoreThanTheVote)
+{
+    struct {
+        uint64_t trailing;
+        int snapshots;
+        const char *file;
+        bool vote;
+    } cases[] = {{1000, 2, ".meta", true},
+                 {1000, 2, ".img", true},
+                 {1, 2, ".meta", false},
+                 {1, 2, ".img", false},
+                 {1, 1, ".meta", false}};
+
+    for (auto &k : cases) {
+        SCOPED_TRACE(std::to_string(k.trailing) + k.file + std::to_string(k.snapshots));
+        Cluster c(3, [&](raft_node_opts *o) {
+            o->snapshot_entries = UINT64_MAX;
+            o->trailing_entries = k.trailing;
+        });
+        c.StartAll();
+        std::string big(40000, 'x'); /* six of them fill a segment */
+        uint64_t damaged = c.Leader() % 3 + 1;
+        size_t n = 0;
+        for (int s = 0; s < k.snapshots; s++) {
+            for (int i = 0; i < 12; i++, n++) {
+                ASSERT_EQ(RAFT_NODE_OK, c.Propose(big + std::to_string(n)).status);
+            }
+            ASSERT_TRUE(AllEqual(&c, {1, 2, 3}, n));
+            ASSERT_EQ(RAFT_NODE_OK, c.Admin([&](raft_node_done_cb cb, void *arg) {
+                raft_node_snapshot(c.Node(damaged), cb, arg);
+            }));
+        }
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose("tail").status);
+        ASSERT_TRUE(AllEqual(&c, {1, 2, 3}, n + 1));
+        c.Kill(damaged);
+        std::string newest;
+        for (auto &it : std::filesystem::directory_iterator(c.DirOf(damaged))) {
+            if (it.path().extension() == k.file && it.path().string() > newest) {
+                newest = it.path().string();
+            }
+        }
+        FlipByte(newest, 20);
+
+        ASSERT_EQ(0, c.Start(damaged));
+        EXPECT_EQ(k.vote, !IsRecovering(&c, damaged));
+        EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, n + 1));
+        EXPECT_TRUE(c.WaitFor([&] {
+            if (!IsRecovering(&c, damaged)) {
+                return true;
+            }
+            c.Propose("more"); // moves the clock of the wait
+            return false;
+        }));
+        EXPECT_EQ(0, c.fatals());
+    }
+}
+
 TEST(RaftNode, DamagedLogOfTheOnlyVoterIsRefused)
 {
     Cluster c(1);
@@ -357,26 +416,19 @@ TEST(RaftNode, WipedNodeComesBackAsALearner)
     uint64_t wiped = leader % 3 + 1;
     c.Kill(wiped);
     std::filesystem::remove_all(c.DirOf(wiped));
-    auto admin = [&](auto &&start) {
-        int status;
-        do {
-            status = c.Admin(start);
-        } while (status == RAFT_NODE_NOT_READY || status == RAFT_NODE_PENDING);
-        return status;
-    };
-    EXPECT_EQ(RAFT_NODE_OK, admin([&](raft_node_done_cb cb, void *arg) {
-                  raft_node_remove(c.Node(leader), wiped, cb, arg);
-              }));
-    EXPECT_EQ(RAFT_NODE_OK, admin([&](raft_node_done_cb cb, void *arg) {
-                  raft_node_snapshot(c.Node(leader), cb, arg);
-              }));
+    EXPECT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_remove(c.Node(leader), wiped, cb, arg);
+    }));
+    EXPECT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_snapshot(c.Node(leader), cb, arg);
+    }));
     ASSERT_EQ(0, c.Start(wiped, /*joins=*/true));
-    EXPECT_EQ(RAFT_NODE_OK, admin([&](raft_node_done_cb cb, void *arg) {
-                  raft_node_add_learner(c.Node(leader), wiped, "again:1", cb, arg);
-              }));
-    EXPECT_EQ(RAFT_NODE_OK, admin([&](raft_node_done_cb cb, void *arg) {
-                  raft_node_promote(c.Node(leader), wiped, cb, arg);
-              }));
+    EXPECT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_add_learner(c.Node(leader), wiped, "again:1", cb, arg);
+    }));
+    EXPECT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_promote(c.Node(leader), wiped, cb, arg);
+    }));
     EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 20));
 
     // Membership came with the snapshot and the log; it outlives a restart.
@@ -384,6 +436,43 @@ TEST(RaftNode, WipedNodeComesBackAsALearner)
     ASSERT_EQ(0, c.Start(wiped, /*joins=*/true));
     c.Kill(wiped % 3 + 1 == leader ? (wiped + 1) % 3 + 1 : wiped % 3 + 1);
     EXPECT_EQ(RAFT_NODE_OK, c.Propose("with the returned one").status);
+    EXPECT_EQ(0, c.fatals());
+}
+
+// The same in one step, by the incarnation of the new directory; nobody had to remove anything.
+TEST(RaftNode, WipedNodeIsReadmitted)
+{
+    Cluster c(3);
+    c.StartAll();
+    for (int i = 0; i < 20; i++) {
+        ASSERT_EQ(RAFT_NODE_OK, c.Propose(Value(i)).status);
+    }
+    uint64_t leader = c.Leader();
+    uint64_t wiped = leader % 3 + 1;
+    auto entry = [&](raft_node_info *info) {
+        raft_node_status(c.Node(leader), info);
+        return &info->peers[wiped - 1];
+    };
+    static const uint8_t unknown[16] = {};
+    raft_node_info info;
+    ASSERT_TRUE(c.WaitFor([&] { return memcmp(entry(&info)->incarnation, unknown, 16) != 0; }));
+    EXPECT_EQ(RAFT_NODE_INVALID, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_readmit(c.Node(leader), wiped, entry(&info)->incarnation, cb, arg);
+    })) << "it has its disk";
+
+    c.Kill(wiped);
+    std::filesystem::remove_all(c.DirOf(wiped));
+    ASSERT_EQ(0, c.Start(wiped, /*joins=*/true));
+    raft_node_info joiner;
+    raft_node_status(c.Node(wiped), &joiner);
+    ASSERT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_readmit(c.Node(leader), wiped, joiner.incarnation, cb, arg);
+    }));
+    EXPECT_FALSE(entry(&info)->voter);
+    ASSERT_EQ(RAFT_NODE_OK, c.Change([&](raft_node_done_cb cb, void *arg) {
+        raft_node_promote(c.Node(leader), wiped, cb, arg);
+    }));
+    EXPECT_TRUE(AllEqual(&c, {1, 2, 3}, 20));
     EXPECT_EQ(0, c.fatals());
 }
 
