@@ -22,7 +22,7 @@ static std::string Text(const Json &json)
     return text;
 }
 
-static Response Error(int code, const char *reason)
+Response KubeCluster::Error(int code, const char *reason)
 {
     return Response{code,
                     "{\"kind\":\"Status\",\"code\":" + std::to_string(code) + ",\"reason\":\"" +
@@ -112,6 +112,11 @@ static Json Labels(const Json &object)
 
 KubeCluster::KubeCluster()
 {
+    for (int n = 1; n <= NODES; n++) {
+        Create("/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":"
+                                "\"node" +
+                                    std::to_string(n) + "\"}}");
+    }
     api_.Handle([this](const Request &r) { return Handle(r); });
 }
 
@@ -159,7 +164,7 @@ std::vector<std::string> KubeCluster::Paths(const std::string &part)
     std::vector<std::string> paths;
     for (const auto &[path, object] : objects_) {
         bool noise = path.find("/events/") != std::string::npos ||
-                     path.find("/leases/") != std::string::npos;
+                     path.find("/leases/") != std::string::npos || path.find("/api/v1/nodes/") == 0;
         if (!noise && path.find(part) != std::string::npos) {
             paths.push_back(path);
         }
@@ -202,45 +207,6 @@ size_t KubeCluster::Watches()
 {
     std::lock_guard<std::recursive_mutex> lock(mutex_);
     return watches_begun_;
-}
-
-/* ---- trouble ---- */
-
-void KubeCluster::FailEvery(size_t n, unsigned seed)
-{
-    std::lock_guard<std::recursive_mutex> lock(mutex_);
-    fail_every_ = n;
-    random_.seed(seed);
-}
-
-void KubeCluster::Shuffle(unsigned seed)
-{
-    std::lock_guard<std::recursive_mutex> lock(mutex_);
-    shuffle_ = true;
-    random_.seed(seed);
-}
-
-void KubeCluster::AtWrite(size_t n, bool after, std::function<void()> then)
-{
-    std::lock_guard<std::recursive_mutex> lock(mutex_);
-    at_write_ = writes_ + n;
-    after_ = after;
-    then_ = std::move(then);
-}
-
-/* Another way each time: an error before, a connection that ends before or after the work. */
-bool KubeCluster::Fails(bool write, Response *answer, bool *lost)
-{
-    if (fail_every_ == 0 || requests_ % fail_every_ != 0) {
-        return false;
-    }
-    switch (random_() % 5) {
-    case 0: *answer = Error(500, "InternalError"); return true;
-    case 1: *answer = Error(429, "TooManyRequests"); return true;
-    case 2: *answer = write ? Error(409, "Conflict") : Error(504, "Timeout"); return true;
-    case 3: *answer = Response{0, "", false}; return true;
-    default: *lost = true; return false;
-    }
 }
 
 /* ---- requests ---- */
@@ -328,6 +294,9 @@ Response KubeCluster::Post(const Target &target, const Json &body)
     t.name = body.text("metadata", "name");
     if (objects_.count(t.Path()) != 0) {
         return Error(409, "AlreadyExists");
+    }
+    if (t.collection == "/api/v1/pods") { // one that does its work and ends
+        json_object_set_new(body.get(), "status", json_pack("{s:s}", "phase", "Succeeded"));
     }
     Add(t, body);
     auto found = objects_.find(t.Path());

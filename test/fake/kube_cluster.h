@@ -78,7 +78,7 @@ class KubeCluster
 
     // ---- looking ----
     Json Get(const std::string &path);
-    // Paths of all objects whose path contains `part`; events and leases are left out.
+    // Paths of all objects whose path contains `part`; events, leases and nodes are left out.
     std::vector<std::string> Paths(const std::string &part = "");
     // Waits until `what` is true of the cluster, which may look but not write; false after a
     // minute.
@@ -114,6 +114,9 @@ class KubeCluster
         std::string Path() const;
     };
 
+    static const int NODES = 3;
+
+    static Response Error(int code, const char *reason);
     static Target Parse(const std::string &path);
     Response Handle(const Request &r);
     Response Answer(const Request &r, const Target &target);
@@ -135,7 +138,7 @@ class KubeCluster
     void Collect();
     void Settle();
     void SyncSet(const std::string &path);
-    void AddPod(const Json &set, const std::string &ns);
+    void AddPod(const Json &set, const std::string &ns, int on);
     void Lose(const std::string &path, const Json &pod);
 
     std::recursive_mutex mutex_;

@@ -1,9 +1,47 @@
-// Watches, and the cluster's own controllers: sets of pods, and what has no owner any more.
+// Trouble, watches, and the cluster's own controllers: sets of pods, and what has no owner any
+// more.
 #include "fake/kube_cluster.h"
 
 namespace fake
 {
-static const int NODES = 3;
+/* ---- trouble ---- */
+
+void KubeCluster::FailEvery(size_t n, unsigned seed)
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    fail_every_ = n;
+    random_.seed(seed);
+}
+
+void KubeCluster::Shuffle(unsigned seed)
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    shuffle_ = true;
+    random_.seed(seed);
+}
+
+void KubeCluster::AtWrite(size_t n, bool after, std::function<void()> then)
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    at_write_ = writes_ + n;
+    after_ = after;
+    then_ = std::move(then);
+}
+
+/* Another way each time: an error before, a connection that ends before or after the work. */
+bool KubeCluster::Fails(bool write, Response *answer, bool *lost)
+{
+    if (fail_every_ == 0 || requests_ % fail_every_ != 0) {
+        return false;
+    }
+    switch (random_() % 5) {
+    case 0: *answer = Error(500, "InternalError"); return true;
+    case 1: *answer = Error(429, "TooManyRequests"); return true;
+    case 2: *answer = write ? Error(409, "Conflict") : Error(504, "Timeout"); return true;
+    case 3: *answer = Response{0, "", false}; return true;
+    default: *lost = true; return false;
+    }
+}
 
 /* ---- watches ---- */
 
@@ -120,13 +158,14 @@ void KubeCluster::Lose(const std::string &path, const Json &pod)
                   owner.text("name"));
 }
 
-void KubeCluster::AddPod(const Json &set, const std::string &ns)
+void KubeCluster::AddPod(const Json &set, const std::string &ns, int on)
 {
     Json pod(json_deep_copy(set.at("spec", "template")));
     std::string owner = set.text("metadata", "name");
     std::string kind = set.text("kind");
     json_object_set_new(pod.get(), "apiVersion", json_string("v1"));
     json_object_set_new(pod.get(), "kind", json_string("Pod"));
+    json_object_set_new(pod.at("spec"), "nodeName", json_sprintf("node%d", 1 + on % NODES));
     json_object_set_new(pod.at("metadata"), "ownerReferences",
                         json_pack("[{s:s, s:s, s:s, s:s, s:b}]", "apiVersion", "apps/v1", "kind",
                                   kind.c_str(), "name", owner.c_str(), "uid",
@@ -157,7 +196,7 @@ void KubeCluster::SyncSet(const std::string &path)
     auto wanted =
         nodes ? size_t{NODES} : static_cast<size_t>(json_integer_value(set.at("spec", "replicas")));
     for (size_t n = pods.size(); n < wanted; n++) {
-        AddPod(set, t.ns);
+        AddPod(set, t.ns, static_cast<int>(n));
     }
     for (size_t n = pods.size(); n > wanted; n--) {
         BeginDelete(pods[n - 1]);
