@@ -67,6 +67,15 @@ cached_round() {
 }
 
 fuse=$(fluid-controller get pods | awk '/^hbase-fuse-/ {print $1; exit}')
+
+# The keeper opened the backing files: the client may do nothing (unless its program is in a place
+# that other users cannot enter, which the platform says).
+if ! grep -rqF "FUSE clients run as root" "$STATE"/*.log "$STATE"/log 2>/dev/null; then
+    expect "a client without capabilities" \
+        grep -q '^CapPrm:[[:space:]]*0000000000000000$' "/proc/$(pod_pid "$fuse")/status"
+    expect "a client under a system call filter" \
+        grep -q '^Seccomp:[[:space:]]*2$' "/proc/$(pod_pid "$fuse")/status"
+fi
 read_until_stopped one cached_round 2>"$STATE/one.log" &
 one=$!
 read_until_stopped two cached_round 2>"$STATE/two.log" &
