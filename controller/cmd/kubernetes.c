@@ -1,4 +1,5 @@
 /* run --platform kubernetes. */
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -38,6 +39,9 @@ int gfsi_run_kubernetes(const struct gfsi_options *options)
         .metrics_addr = options->metrics_addr,
     };
 
+    /* Twenty threads, each with a heap of its own, keep twenty times what a list costs for a
+     * moment. */
+    (void)mallopt(M_ARENA_MAX, 2);
     if (gfs_kubernetes_run(&opts, &err) < 0) {
         fprintf(stderr, "fluid-controller: %s\n", err.text);
         return 1;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <gfs/base/auto.h>
 #include <gfs/base/buf.h>
 
 #include "platform/kubernetes/cleanup.h"
@@ -66,17 +67,52 @@ json_t *gfsi_kube_nodes_parse(const char *text)
     return nodes;
 }
 
+bool gfsi_kube_nodes_add(json_t *nodes, const char *node, char letter)
+{
+    static const char order[] = "mwf"; /* the same set is always the same text */
+    const char *known = json_string_value(json_object_get(nodes, node));
+    char letters[sizeof(order)];
+    size_t n = 0;
+
+    if (known != NULL && strchr(known, letter) != NULL) {
+        return false;
+    }
+    for (const char *c = order; *c != '\0'; c++) {
+        if (*c == letter || (known != NULL && strchr(known, *c) != NULL)) {
+            letters[n++] = *c;
+        }
+    }
+    letters[n] = '\0';
+    return json_object_set_new(nodes, node, json_string(letters)) == 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 char *gfsi_kube_nodes_print(const json_t *nodes)
 {
+    size_t n = json_object_size(nodes);
+    const char **names gfs_auto_free = calloc(n + 1, sizeof(*names));
     struct gfs_buf text;
     const char *key = NULL;
     json_t *value = NULL;
+    size_t at = 0;
 
-    gfs_buf_init(&text, GFSI_KUBE_NODES_MAX);
+    if (names == NULL) {
+        return NULL;
+    }
     json_object_foreach((json_t *)(uintptr_t)nodes, key, value)
     {
-        (void)gfs_buf_printf(&text, "%s%s=%s", text.len > 0 ? "," : "", key,
-                             json_string_value(value));
+        names[at++] = key;
+    }
+    qsort(names, n, sizeof(*names), compare);
+
+    gfs_buf_init(&text, GFSI_KUBE_NODES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        (void)gfs_buf_printf(&text, "%s%s=%s", i > 0 ? "," : "", names[i],
+                             json_string_value(json_object_get(nodes, names[i])));
     }
 
     char *out = text.error < 0 ? NULL : text.len > 0 ? gfs_buf_take(&text) : strdup("");

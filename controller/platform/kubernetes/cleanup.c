@@ -48,16 +48,8 @@ static bool note_pod(void *arg, json_t *pod)
     const char *node = json_string_value(gfs_kube_at(pod, "spec", "nodeName", NULL));
     char letter = is_ours(p->round, pod) ? letter_of(p->round->runtime, pod) : (char)0;
 
-    if (node == NULL || letter == 0) {
-        return true;
-    }
-
-    const char *known = json_string_value(json_object_get(p->nodes, node));
-
-    if (known == NULL || strchr(known, letter) == NULL) {
-        (void)json_object_set_new(p->nodes, node,
-                                  json_sprintf("%s%c", known != NULL ? known : "", letter));
-        p->added++;
+    if (node != NULL && letter != 0) {
+        p->added += gfsi_kube_nodes_add(p->nodes, node, letter);
     }
 
     return true;

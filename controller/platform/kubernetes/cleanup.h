@@ -6,6 +6,7 @@
 #define GFSI_CONTROLLER_KUBE_CLEANUP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 
 #include <gfs/controller/object.h>
 
@@ -25,6 +26,8 @@ char gfsi_kube_leaves(const json_t *runtime, enum gfs_role role);
 /* The annotation as {"node": "letters"}, a new reference, and back (freed by the caller; NULL when
  * longer than GFSI_KUBE_NODES_MAX or out of memory). What is malformed is left out. */
 json_t *gfsi_kube_nodes_parse(const char *text);
+/* Whether it was not known. */
+bool gfsi_kube_nodes_add(json_t *nodes, const char *node, char letter);
 char *gfsi_kube_nodes_print(const json_t *nodes);
 
 /* The pod that removes from `node` what `letters` stand for; a new reference, NULL when out of

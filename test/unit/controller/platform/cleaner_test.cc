@@ -123,6 +123,16 @@ TEST(Cleaner, TheListOfNodesSurvivesItsText)
     std::free(text);
     json_decref(nodes);
 
+    // Whatever comes first, the same places are the same text.
+    nodes = gfsi_kube_nodes_parse("n2=fw");
+    EXPECT_FALSE(gfsi_kube_nodes_add(nodes, "n2", 'f'));
+    EXPECT_TRUE(gfsi_kube_nodes_add(nodes, "n2", 'm'));
+    EXPECT_TRUE(gfsi_kube_nodes_add(nodes, "n1", 'w'));
+    text = gfsi_kube_nodes_print(nodes);
+    EXPECT_STREQ("n1=w,n2=mwf", text);
+    std::free(text);
+    json_decref(nodes);
+
     nodes = gfsi_kube_nodes_parse("");
     text = gfsi_kube_nodes_print(nodes);
     EXPECT_STREQ("", text);
