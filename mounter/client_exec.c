@@ -92,7 +92,7 @@ static void drop_privileges(const struct gfs_client_exec *e)
     }
 }
 
-void gfs_client_exec(const struct gfs_client_exec *e)
+void gfs_client_exec_run(const struct gfs_client_exec *e)
 {
     static char session_env[] = GFS_KEEPER_ENV "=1";
     const char *env[GFS_KEEPER_ARGS_MAX + 2];

@@ -145,7 +145,7 @@ run_child(const struct gfsi_launcher *l, const struct gfsi_launched *c, int clie
         argv[i + 1] = l->msg->argv[i];
     }
     argv[i + 1] = NULL;
-    gfs_client_exec(&(struct gfs_client_exec){
+    gfs_client_exec_run(&(struct gfs_client_exec){
         .id = c->id,
         .program = SELF,
         .argv = argv,

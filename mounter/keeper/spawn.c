@@ -91,7 +91,7 @@ int gfsi_spawn_client(const struct gfsi_spawn *s, struct gfsi_client *out, struc
         return gfs_err_set_errno(err, errno, "fork");
     }
     if (pid == 0) {
-        gfs_client_exec(&(struct gfs_client_exec){
+        gfs_client_exec_run(&(struct gfs_client_exec){
             .id = s->spec->id,
             .program = s->argv[0],
             .argv = s->argv,

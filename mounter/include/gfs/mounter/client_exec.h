@@ -27,7 +27,7 @@ struct gfs_client_exec {
 
 /* Never returns: what keeps the program from being executed goes to the keeper as GFS_CONTROL_FAIL.
  * Makes system calls only. */
-void gfs_client_exec(const struct gfs_client_exec *e) __attribute__((noreturn));
+void gfs_client_exec_run(const struct gfs_client_exec *e) __attribute__((noreturn));
 
 #ifdef __cplusplus
 }
