@@ -209,11 +209,11 @@ static void start_change(struct raft_node *node, struct rafti_admin *admin)
         [RAFTI_ADMIN_REMOVE] = RAFT_REMOVE,
         [RAFTI_ADMIN_READMIT] = RAFT_READMIT,
     };
-    struct raft_event event = {.type = RAFT_EVENT_CHANGE,
-                               .u = {.change = {.ctx = (uint64_t)(uintptr_t)admin,
-                                                .op = ops[admin->kind],
-                                                .server = {.id = admin->peer,
-                                                           .incarnation = admin->incarnation}}}};
+    struct raft_event event = {
+        .type = RAFT_EVENT_CHANGE,
+        .u = {.change = {.ctx = (uint64_t)(uintptr_t)admin,
+                         .op = ops[admin->kind],
+                         .server = {.id = admin->peer, .incarnation = admin->incarnation}}}};
 
     memcpy(event.u.change.server.address, admin->address, sizeof event.u.change.server.address);
     RAFTI_LIST_PUSH(&node->changes, admin);

@@ -41,12 +41,12 @@ ssize_t gfs_client_file_pread(struct gfs_client_file *file, void *buf, size_t si
 int gfs_client_file_load(struct gfs_client_file *file, uint64_t offset, uint64_t length,
                          int64_t deadline, struct gfs_err *err);
 
-/* Asks the workers on this machine, that of extent number `extent` (offset / GFS_EXTENT_SIZE) first,
- * for a descriptor of the file that holds the extent's bytes: *out_fd, the caller's to close,
- * read-only, a regular file of exactly *out_length bytes that never changes (it may be unlinked).
- * Takes at most 1 s, whatever the deadline. `fill`: the first one asked
- * begins to fetch what it does not have yet. GFS_EUNSUPPORTED: no worker has a socket here, or it may not be
- * used; GFS_EPRECONDITION: the extent is not complete yet; GFS_ERANGE: the file has no such extent;
+/* Asks the workers on this machine, that of extent number `extent` (offset / GFS_EXTENT_SIZE)
+ * first, for a descriptor of the file that holds the extent's bytes: *out_fd, the caller's to
+ * close, read-only, a regular file of exactly *out_length bytes that never changes (it may be
+ * unlinked). Takes at most 1 s, whatever the deadline. `fill`: the first one asked begins to fetch
+ * what it does not have yet. GFS_EUNSUPPORTED: no worker has a socket here, or it may not be used;
+ * GFS_EPRECONDITION: the extent is not complete yet; GFS_ERANGE: the file has no such extent;
  * GFS_EPROTO: what came is no such descriptor; GFS_EUNAVAIL, GFS_ETIMEOUT, GFS_ECANCELLED. Thread:
  * any. */
 int gfs_client_file_open_extent(struct gfs_client_file *file, uint64_t extent, bool fill,
