@@ -315,6 +315,7 @@ INSTANTIATE_TEST_SUITE_P(
             "2:1: error: duplicate key 'apiVersion'"},
         Bad{"Alias", "a: &x 1\nb: *x\n", "1:7: error: anchors and aliases are not accepted"},
         Bad{"Nul", std::string("a: \0b\n", 6), " error: not YAML text: contains a NUL byte"},
+        Bad{"BrokenUtf8", "a: b\n%\xe2", "2:1: error: not YAML text: this line is not valid UTF-8"},
         Bad{"Twice", runtime(" replicas: 1\n") + "---\n" + runtime(" replicas: 1\n"),
             "8:1: error: GooseFSRuntime default/hbase is in this file twice"}),
     [](const testing::TestParamInfo<Bad> &bad) { return std::string(bad.param.name); });
