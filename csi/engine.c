@@ -419,26 +419,16 @@ int gfsi_engine_new(unsigned n_workers, int64_t run_ns, gfsi_engine_run run, voi
     return 0;
 }
 
-/* Moves the operations a volume has waiting to *list. */
-static void take_queue(struct volume *v, struct op **list)
-{
-    while (v->first != NULL) {
-        struct op *op = v->first;
-
-        v->first = op->next;
-        op->next = *list;
-        *list = op;
-    }
-    v->last = &v->first;
-}
-
 /* Takes every operation that has not started; its callers are answered outside the lock. */
 static struct op *take_unstarted(struct gfsi_engine *e)
 {
     struct op *list = NULL;
 
     for (struct volume *v = e->volumes; v != NULL; v = v->next) {
-        take_queue(v, &list);
+        *v->last = list;
+        list = v->first;
+        v->first = NULL;
+        v->last = &v->first;
     }
     while (e->ready != NULL) {
         volume_drop(e, ready_pop(e));

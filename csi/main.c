@@ -11,6 +11,7 @@
 #include <gfs/base/cfg.h>
 #include <gfs/base/clock.h>
 #include <gfs/base/log.h>
+#include <gfs/base/str.h>
 #include <gfs/csi/plugin.h>
 #include <gfs/http/http.h>
 #include <gfs/rpc/rpc.h>
@@ -66,6 +67,16 @@ static const struct gfs_cfg_option options[] = {
      .default_value = "",
      .metavar = "DIR",
      .help = "where FUSE clients write their logs; default: the keeper's own"},
+    {.flag = "kubelet-kube-config",
+     .type = GFS_CFG_STR,
+     .default_value = "",
+     .metavar = "FILE",
+     .help = "kubeconfig with the node's identity, to label the Node; default: no label"},
+    {.flag = "node-labeler",
+     .type = GFS_CFG_STR,
+     .default_value = "/usr/local/bin/csi-node-labeler",
+     .metavar = "PATH",
+     .help = "program that sets the label"},
     {.flag = "clean-policy",
      .type = GFS_CFG_STR,
      .default_value = "OnRuntimeDeleted",
@@ -89,6 +100,11 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_BOOL,
      .default_value = "false",
      .help = "report VolumeCondition (alpha) with volume stats"},
+    {.flag = "peer-uids",
+     .type = GFS_CFG_STR,
+     .default_value = "0",
+     .metavar = "UID,...",
+     .help = "users that may call, as the kernel knows them"},
     {.flag = "workers",
      .type = GFS_CFG_INT,
      .default_value = "32",
@@ -148,12 +164,42 @@ static int choose(const char *value, const char *what, const char *no, const cha
 
 struct daemon {
     struct gfs_cfg *cfg;
+    uid_t peer_uids[GFS_CSI_PEER_UIDS_MAX];
     char *registration_dir;
     struct gfs_metrics *metrics;
+    struct gfs_csi_node_program *labeler;
     struct gfs_csi_prober *prober;
     struct gfs_csi_plugin *plugin;
     struct gfs_http *http;
 };
+
+static int parse_uids(const char *text, uid_t *out, size_t *out_n, struct gfs_err *err)
+{
+    size_t n = 0;
+
+    for (const char *at = text; n < GFS_CSI_PEER_UIDS_MAX; at++) {
+        size_t len = strcspn(at, ",");
+        char number[16];
+        uint64_t uid;
+
+        if (len >= sizeof(number)) {
+            break;
+        }
+        memcpy(number, at, len);
+        number[len] = '\0';
+        if (gfs_parse_u64(number, UINT32_MAX - 1, &uid) < 0) {
+            break;
+        }
+        out[n++] = (uid_t)uid;
+        at += len;
+        if (*at == '\0') {
+            *out_n = n;
+            return 0;
+        }
+    }
+    return gfs_err_set(err, GFS_EINVAL, "--peer-uids: 1 to %d numbers with commas between",
+                       GFS_CSI_PEER_UIDS_MAX);
+}
 
 static int fill_config(struct daemon *d, struct gfs_csi_config *out, struct gfs_err *err)
 {
@@ -179,6 +225,10 @@ static int fill_config(struct daemon *d, struct gfs_csi_config *out, struct gfs_
         rc = choose(setting(cfg, "node-publish-method", "NODEPUBLISH_METHOD"),
                     "node-publish-method", "bindMount", "symlink", &out->symlink_method, err);
     }
+    if (rc == 0) {
+        rc = parse_uids(gfs_cfg_str(cfg, "peer-uids"), d->peer_uids, &out->n_peer_uids, err);
+        out->peer_uids = d->peer_uids;
+    }
     if (rc < 0) {
         return rc;
     }
@@ -188,6 +238,15 @@ static int fill_config(struct daemon *d, struct gfs_csi_config *out, struct gfs_
                            "--clean-policy must be OnRuntimeDeleted, OnDemand or OnFuseChanged");
     }
 
+    if (gfs_cfg_str(cfg, "kubelet-kube-config")[0] != '\0') {
+        rc = gfs_csi_node_program_new(gfs_cfg_str(cfg, "node-labeler"),
+                                      gfs_cfg_str(cfg, "kubelet-kube-config"), out->node_id,
+                                      &d->labeler, err);
+        if (rc < 0) {
+            return rc;
+        }
+        out->labeler = gfs_csi_node_program_labeler(d->labeler);
+    }
     if (!gfs_cfg_bool(cfg, "registrar")) {
         return 0;
     }
@@ -329,6 +388,7 @@ int main(int argc, char **argv)
 
     d.http = gfs_http_free(d.http);
     d.plugin = gfs_csi_plugin_free(d.plugin);
+    d.labeler = gfs_csi_node_program_free(d.labeler);
     d.prober = gfs_csi_prober_free(d.prober);
     if (d.metrics != NULL) {
         d.metrics = gfs_metrics_free(d.metrics);

@@ -83,10 +83,17 @@ static int copy_config(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
         p->registration_socket = NULL;
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
+    if (c->n_peer_uids > GFS_CSI_PEER_UIDS_MAX) {
+        return gfs_err_set(err, GFS_EINVAL, "peer-uids: at most %d", GFS_CSI_PEER_UIDS_MAX);
+    }
     if (c->n_workers > GFSI_ENGINE_WORKERS_MAX) {
         return gfs_err_set(err, GFS_EINVAL, "workers: at most %d", GFSI_ENGINE_WORKERS_MAX);
     }
 
+    p->n_peer_uids = c->peer_uids != NULL ? c->n_peer_uids : 1; /* else root, who is 0 */
+    for (size_t i = 0; c->peer_uids != NULL && i < c->n_peer_uids; i++) {
+        p->peer_uids[i] = c->peer_uids[i];
+    }
     p->n_workers = c->n_workers != 0 ? c->n_workers : DEFAULT_WORKERS;
     p->answer_ns = c->answer_ns != 0 ? c->answer_ns : DEFAULT_ANSWER_NS;
     p->volume_condition = c->volume_condition;
@@ -191,6 +198,7 @@ static int open_server(struct gfs_csi_plugin *p, const char *name, const char *a
         .name = name,
         .max_message = GFS_CSI_MESSAGE_MAX,
         .n_threads = 2,
+        .strict_text = true,
         .metrics = p->metrics,
     };
     int rc = make_socket_dir(address, err);
@@ -199,7 +207,7 @@ static int open_server(struct gfs_csi_plugin *p, const char *name, const char *a
         rc = gfs_rpc_server_new(&opts, out, err);
     }
     if (rc == 0) {
-        rc = gfs_rpc_server_listen(*out, address, NULL, 0600, NULL, err);
+        rc = gfs_rpc_server_listen_peers(*out, address, 0600, p->peer_uids, p->n_peer_uids, err);
     }
     return rc;
 }

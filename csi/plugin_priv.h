@@ -17,6 +17,8 @@ struct gfs_csi_plugin {
     char *node_id, *endpoint, *kubelet_root, *mount_root, *state_dir;
     char *kubelet_real, *mount_real; /* without symbolic links */
     char *keeper_socket, *fuse_program, *fuse_log_dir, *registration_socket;
+    uid_t peer_uids[GFS_CSI_PEER_UIDS_MAX];
+    size_t n_peer_uids;
     bool volume_condition;
     int64_t answer_ns;
     unsigned n_workers;

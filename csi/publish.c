@@ -204,6 +204,31 @@ int gfsi_node_open_source(struct gfsi_node *node, const struct gfsi_volume *volu
     return 0;
 }
 
+/* A mount serves pods of many groups at once, so none can be made its owner. What the pod's group
+ * needs is there when everybody may read; owners and modes below are the dataset's. */
+static int check_group(struct publish *p, int source, int64_t deadline, struct gfs_err *err)
+{
+    int64_t left = deadline - gfs_clock_mono();
+    int fd gfs_auto_fd = -1;
+    mode_t mode = 0;
+    int rc;
+
+    if (!p->request->for_group) {
+        return 0;
+    }
+    rc = gfsi_prober_open(p->node->prober, source, ".",
+                          left < p->node->probe_ns ? left : p->node->probe_ns, &fd, &mode, err);
+    if (rc < 0) {
+        return gfs_err_wrap(err, rc, "mode of the volume");
+    }
+    if ((mode & (S_IROTH | S_IXOTH)) != (S_IROTH | S_IXOTH)) {
+        return gfs_err_set(err, GFS_EPRECONDITION,
+                           "volume_mount_group: the volume's mode %03o does not let others read",
+                           (unsigned)(mode & 0777));
+    }
+    return 0;
+}
+
 static int verify(struct publish *p, struct gfs_err *err)
 {
     struct gfs_mounttable *table auto_table = NULL;
@@ -236,6 +261,9 @@ static int bind_target(struct publish *p, int64_t deadline, struct gfs_err *err)
                              .flags = p->request->flags};
     int rc = gfsi_node_open_source(p->node, &p->volume, deadline, &source, err);
 
+    if (rc == 0) {
+        rc = check_group(p, source, deadline, err);
+    }
     if (rc == 0) {
         rc = gfsi_place_mkdir(&p->target, &p->created, err);
     }

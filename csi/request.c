@@ -143,6 +143,7 @@ static int take_capability(const Csi__V1__VolumeCapability *capability, struct g
         return gfs_err_set(err, GFS_EINVAL, "volume_mount_group is not a number");
     }
 
+    out->for_group = group > 0;
     out->access_mode = (int)capability->access_mode->mode;
     out->read_only = out->flags.read_only || out->access_mode == MODE(SINGLE_NODE_READER_ONLY) ||
                      out->access_mode == MODE(MULTI_NODE_READER_ONLY);

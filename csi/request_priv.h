@@ -31,6 +31,7 @@ struct gfsi_request {
     struct gfsi_mount_flags flags;
     int access_mode; /* CSI__V1__VOLUME_CAPABILITY__ACCESS_MODE__MODE__... */
     bool read_only;  /* asked for in any of the ways there are */
+    bool for_group;  /* volume_mount_group is given: a pod's fsGroup has to be able to read */
 
     /* All arguments that make two calls the same: no secrets, nothing volatile. */
     char digest[GFSI_DIGEST_SIZE];

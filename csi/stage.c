@@ -93,6 +93,19 @@ static int set_label(struct gfsi_node *node, const struct gfsi_volume *volume, i
     return node->labeler->set(node->labeler->self, volume->label_key, deadline, err);
 }
 
+/* Then the label has done its work before: an API server that is away keeps no pod waiting. */
+static bool is_mounted(const struct gfsi_node *node, const struct gfsi_volume *volume)
+{
+    struct gfs_mounttable *table auto_table = NULL;
+    const struct gfs_mount_entry *entry;
+
+    if (node->mounts.read(node->mounts.self, &table, NULL) < 0) {
+        return false;
+    }
+    entry = gfs_mounttable_find(table, volume->fluid_path);
+    return entry != NULL && strcmp(entry->fstype, volume->mount_type) == 0;
+}
+
 /* A final error leaves nothing: what only this stage brought goes. */
 static void undo_stage(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline)
 {
@@ -123,6 +136,11 @@ int gfsi_node_stage(struct gfsi_node *node, const struct gfsi_request *request, 
 
     /* In pod mode the label is what makes a fuse pod start: before waiting for anything. */
     rc = set_label(node, &volume, deadline, err);
+    if (rc < 0 && is_mounted(node, &volume)) {
+        gfs_warn("csi", "node not labelled", "volume=%s error=%s", GFS_Q(volume.id),
+                 GFS_Q(gfs_err_text(err, rc)));
+        rc = 0;
+    }
     if (rc == 0) {
         rc = gfsi_fuse_ensure(node, &volume, false, deadline, &made, err);
     }
@@ -138,7 +156,26 @@ int gfsi_node_stage(struct gfsi_node *node, const struct gfsi_request *request, 
 
 /* ---- unstage ---- */
 
-/* Targets in the journal that are not mounted any more (kubelet unpublished while the plugin was
+/* Whether what the journal says of a target is so: its mount, or its link. */
+static bool is_there(const struct gfsi_node *node, const struct gfs_mounttable *table,
+                     const struct gfsi_use *use)
+{
+    struct gfsi_place place = GFSI_PLACE_INIT;
+    enum gfsi_leaf leaf = GFSI_LEAF_NONE;
+
+    if (!use->symlink || gfs_mounttable_find(table, use->path) != NULL) {
+        return gfs_mounttable_find(table, use->path) != NULL;
+    }
+    if (gfsi_path_check_way(table, node->rules.kubelet_root, use->path, NULL) < 0 ||
+        gfsi_place_open(node->rules.kubelet_root, use->path, &place, NULL) < 0) {
+        return false;
+    }
+    (void)gfsi_place_leaf(&place, &leaf, NULL);
+    gfsi_place_close(&place);
+    return leaf == GFSI_LEAF_SYMLINK;
+}
+
+/* Targets in the journal that are not there any more (kubelet unpublished while the plugin was
  * away, or a reboot of a container) do not count. */
 static int check_unpublished(struct gfsi_node *node, const char *id, struct gfs_err *err)
 {
@@ -150,7 +187,7 @@ static int check_unpublished(struct gfsi_node *node, const char *id, struct gfs_
         return rc;
     }
     while (gfsi_journal_find_other_use(node->journal, id, GFSI_PUBLISHED, "", &use) == 0) {
-        if (!use.symlink && gfs_mounttable_find(table, use.path) != NULL) {
+        if (is_there(node, table, &use)) {
             return gfs_err_set(err, GFS_EPRECONDITION, "the volume is still published at %s",
                                use.path);
         }
@@ -208,12 +245,17 @@ int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request
 
 /* ---- start ---- */
 
+struct sweep {
+    const struct gfsi_node *node;
+    const struct gfs_mounttable *table;
+};
+
 static bool keep_use(void *arg, const struct gfsi_volume *volume, const struct gfsi_use *use)
 {
-    const struct gfs_mounttable *table = arg;
+    const struct sweep *sweep = arg;
 
     (void)volume;
-    return use->symlink || gfs_mounttable_find(table, use->path) != NULL;
+    return is_there(sweep->node, sweep->table, use);
 }
 
 int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err)
@@ -224,6 +266,6 @@ int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err)
     if (rc < 0) {
         return rc;
     }
-    gfsi_journal_sweep(node->journal, keep_use, table);
+    gfsi_journal_sweep(node->journal, keep_use, &(struct sweep){.node = node, .table = table});
     return 0;
 }

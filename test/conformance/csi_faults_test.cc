@@ -3,6 +3,7 @@
 #include <linux/fuse.h>
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 #include "csi_fixture.h"
@@ -331,6 +332,54 @@ TEST_F(Faults, AHungMountDelaysNoOtherVolume)
     }
     EXPECT_EQ(client->unpublish(v), OK) << client->text;
     EXPECT_FALSE(exists(v.target));
+}
+
+// Each kind of call on a mount that hangs gets an answer, and a whole life of another volume is
+// served while it is under way.
+TEST_F(Faults, EveryCallOnAHungMountIsAnsweredAndOthersMeanwhile)
+{
+    TestFuse fuse(fluid_path);
+    Volume v = fuse_volume(), second = fuse_volume("pod-2"), third = fuse_volume("pod-3");
+    ASSERT_EQ(client->stage(v), OK) << client->text;
+    ASSERT_EQ(client->publish(v), OK) << client->text;
+    ASSERT_EQ(client->publish(second), OK) << client->text;
+    ASSERT_EQ(client->stats(v.id, v.target).code, OK);
+    fuse.hang();
+
+    Client hung(socket);
+    struct {
+        const char *what;
+        std::function<int()> call;
+        std::set<int> right;
+    } rows[] = {
+        {"publish", [&] { return hung.publish(third); }, {UNAVAILABLE, DEADLINE_EXCEEDED}},
+        {"stage", [&] { return hung.stage(v); }, {UNAVAILABLE, DEADLINE_EXCEEDED}},
+        {"stats", [&] { return hung.stats(v.id, v.target).code; }, {OK, UNAVAILABLE}},
+        {"unstage", [&] { return hung.unstage(v); }, {FAILED_PRECONDITION}},
+        {"unpublish", [&] { return hung.unpublish(v); }, {OK}},
+        {"probe", [&] { return probe(hung); }, {OK}},
+    };
+    for (const auto &row : rows) {
+        int code = -1;
+        std::thread caller([&] { code = row.call(); });
+        Volume other = healthy(std::string("beside-") + row.what);
+        EXPECT_EQ(client->stage(other), OK) << row.what << client->text;
+        EXPECT_EQ(client->publish(other), OK) << row.what << client->text;
+        EXPECT_EQ(client->stats(other.id, other.target).code, OK) << row.what;
+        EXPECT_EQ(client->unpublish(other), OK) << row.what << client->text;
+        EXPECT_EQ(client->unstage(other), OK) << row.what << client->text;
+        caller.join();
+        EXPECT_EQ(row.right.count(code), 1u) << row.what << " " << code << hung.text;
+    }
+    EXPECT_FALSE(exists(v.target));
+    EXPECT_FALSE(exists(third.target)) << "a publish that failed leaves nothing";
+
+    // A plugin that starts beside it is ready, and puts it away.
+    EXPECT_TRUE(WIFSIGNALED(stop_plugin(SIGKILL)));
+    start_plugin();
+    EXPECT_EQ(client->unpublish(second), OK) << client->text;
+    EXPECT_EQ(client->unstage(second), OK) << client->text;
+    EXPECT_TRUE(mounts_below(kubelet).empty());
 }
 
 TEST_F(Faults, SigtermFinishesWhatRunsAndLeavesTheMounts)

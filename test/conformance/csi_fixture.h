@@ -83,6 +83,8 @@ struct Volume {
     bool readonly = false;
     bool no_capability = false;
     bool unknown_fields = false;
+    std::string group;               // volume_mount_group
+    std::pair<int, std::string> raw; // a text field of the request with any bytes; 0: none
 };
 
 struct Stats {
@@ -117,6 +119,7 @@ struct Capability {
         for (const auto &f : v.flags) {
             flags.push_back(const_cast<char *>(f.c_str()));
         }
+        mount.volume_mount_group = const_cast<char *>(v.group.c_str());
         mount.n_mount_flags = flags.size();
         mount.mount_flags = flags.data();
         mode.mode = static_cast<Csi__V1__VolumeCapability__AccessMode__Mode>(v.mode);
@@ -125,6 +128,29 @@ struct Capability {
         message.access_mode = &mode;
     }
     Capability(const Capability &) = delete;
+};
+
+// Fields protobuf-c packs as they are: one of a CSI to come, and texts no C string can hold.
+struct Raw {
+    std::vector<ProtobufCMessageUnknownField> fields;
+    std::string bytes;
+
+    Raw(const Volume &v, ProtobufCMessage *message)
+    {
+        static uint8_t hello[] = {5, 'h', 'e', 'l', 'l', 'o'};
+        if (v.unknown_fields) {
+            fields.push_back({4000, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, sizeof(hello), hello});
+        }
+        if (v.raw.first != 0) {
+            bytes = static_cast<char>(v.raw.second.size()) + v.raw.second; // < 128 bytes
+            fields.push_back({static_cast<uint32_t>(v.raw.first),
+                              PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED, bytes.size(),
+                              reinterpret_cast<uint8_t *>(&bytes[0])});
+        }
+        message->n_unknown_fields = static_cast<unsigned>(fields.size());
+        message->unknown_fields = fields.data();
+    }
+    Raw(const Raw &) = delete;
 };
 
 // One connection to the plugin.
@@ -173,7 +199,7 @@ class Client
         Map<Csi__V1__NodeStageVolumeRequest__SecretsEntry> s(
             v.secrets, &csi__v1__node_stage_volume_request__secrets_entry__descriptor);
         Capability capability(v);
-        ProtobufCMessageUnknownField unknown = unknown_field();
+        Raw raw(v, &m.base);
         m.volume_id = const_cast<char *>(v.id.c_str());
         m.staging_target_path = const_cast<char *>(v.staging.c_str());
         m.volume_capability = v.no_capability ? nullptr : &capability.message;
@@ -181,10 +207,6 @@ class Client
         m.volume_context = c.list.data();
         m.n_secrets = s.list.size();
         m.secrets = s.list.data();
-        if (v.unknown_fields) {
-            m.base.n_unknown_fields = 1;
-            m.base.unknown_fields = &unknown;
-        }
         return call(&csi__v1__node__descriptor, "NodeStageVolume", &m.base);
     }
     int publish(const Volume &v)
@@ -195,7 +217,7 @@ class Client
         Map<Csi__V1__NodePublishVolumeRequest__SecretsEntry> s(
             v.secrets, &csi__v1__node_publish_volume_request__secrets_entry__descriptor);
         Capability capability(v);
-        ProtobufCMessageUnknownField unknown = unknown_field();
+        Raw raw(v, &m.base);
         m.volume_id = const_cast<char *>(v.id.c_str());
         m.staging_target_path = const_cast<char *>(v.staging.c_str());
         m.target_path = const_cast<char *>(v.target.c_str());
@@ -205,10 +227,6 @@ class Client
         m.volume_context = c.list.data();
         m.n_secrets = s.list.size();
         m.secrets = s.list.data();
-        if (v.unknown_fields) {
-            m.base.n_unknown_fields = 1;
-            m.base.unknown_fields = &unknown;
-        }
         return call(&csi__v1__node__descriptor, "NodePublishVolume", &m.base);
     }
     int unstage(const Volume &v)
@@ -216,6 +234,7 @@ class Client
         Csi__V1__NodeUnstageVolumeRequest m = CSI__V1__NODE_UNSTAGE_VOLUME_REQUEST__INIT;
         m.volume_id = const_cast<char *>(v.id.c_str());
         m.staging_target_path = const_cast<char *>(v.staging.c_str());
+        Raw raw(v, &m.base);
         return call(&csi__v1__node__descriptor, "NodeUnstageVolume", &m.base);
     }
     int unpublish(const Volume &v)
@@ -223,6 +242,7 @@ class Client
         Csi__V1__NodeUnpublishVolumeRequest m = CSI__V1__NODE_UNPUBLISH_VOLUME_REQUEST__INIT;
         m.volume_id = const_cast<char *>(v.id.c_str());
         m.target_path = const_cast<char *>(v.target.c_str());
+        Raw raw(v, &m.base);
         return call(&csi__v1__node__descriptor, "NodeUnpublishVolume", &m.base);
     }
     Stats stats(const std::string &id, const std::string &path)
@@ -249,18 +269,6 @@ class Client
     }
 
   private:
-    // Field 4000 of a CSI to come.
-    static ProtobufCMessageUnknownField unknown_field()
-    {
-        static uint8_t data[] = {5, 'h', 'e', 'l', 'l', 'o'};
-        ProtobufCMessageUnknownField f = {};
-        f.tag = 4000;
-        f.wire_type = PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
-        f.len = sizeof(data);
-        f.data = data;
-        return f;
-    }
-
     struct gfs_rpc_channel *channel_ = nullptr;
 };
 
@@ -289,7 +297,10 @@ class Fixture : public ::testing::Test
         ASSERT_TRUE(isolated);
         char pattern[] = "/tmp/gfs-conformance-XXXXXX";
         ASSERT_NE(mkdtemp(pattern), nullptr);
-        dir = pattern;
+        // In memory: a disk that others use makes a run with many directories take minutes.
+        base_ = pattern;
+        ASSERT_EQ(mount("tmpfs", pattern, "tmpfs", 0, "size=1g,mode=700"), 0) << strerror(errno);
+        dir = base_ + "/node";
         kubelet = dir + "/kubelet";
         runtime = dir + "/runtime-mnt";
         fluid_path = runtime + "/goosefs/default/hbase/goosefs-fuse";
@@ -313,8 +324,8 @@ class Fixture : public ::testing::Test
         for (const auto &m : mounts_below(dir)) {
             (void)umount2(m.c_str(), MNT_DETACH);
         }
-        std::error_code ignored;
-        std::filesystem::remove_all(dir, ignored);
+        (void)umount2(base_.c_str(), MNT_DETACH);
+        (void)rmdir(base_.c_str());
     }
 
     virtual std::vector<std::string> flags()
@@ -431,6 +442,8 @@ class Fixture : public ::testing::Test
     }
 
   private:
+    std::string base_;
+
     bool plugin_died()
     {
         siginfo_t info = {};

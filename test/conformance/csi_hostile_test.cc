@@ -130,6 +130,115 @@ TEST_F(Hostile, ATargetParentSwappedForALinkNeverMountsOutside)
     swapper.join();
 }
 
+// The last component of the target, swapped between a directory and a link to somewhere else.
+TEST_F(Hostile, ATargetSwappedForALinkNeverMountsOutside)
+{
+    Volume v = volume();
+    ASSERT_EQ(client->stage(v), OK);
+    std::filesystem::create_directories(dir + "/outside");
+    std::string link = v.target + ".link";
+    ASSERT_EQ(symlink((dir + "/outside").c_str(), link.c_str()), 0);
+
+    std::atomic<bool> stop{false};
+    std::thread swapper([&] {
+        while (!stop) {
+            (void)mkdir(v.target.c_str(), 0750);
+            (void)syscall(SYS_renameat2, AT_FDCWD, v.target.c_str(), AT_FDCWD, link.c_str(),
+                          RENAME_EXCHANGE);
+        }
+    });
+    for (int i = 0; i < 100; i++) {
+        (void)client->publish(v);
+        EXPECT_TRUE(mounts_below(dir + "/outside").empty());
+        (void)client->unpublish(v);
+        EXPECT_TRUE(std::filesystem::is_empty(dir + "/outside"));
+    }
+    stop = true;
+    swapper.join();
+    EXPECT_TRUE(exists(dir + "/outside")) << "what a link leads to is never removed";
+}
+
+// fluid_sub_path belongs to whoever may write to the dataset.
+TEST_F(Hostile, ASubPathSwappedForALinkNeverLeadsOutside)
+{
+    std::filesystem::create_directories(fluid_path + "/sub");
+    std::filesystem::create_directories(dir + "/outside");
+    std::ofstream(dir + "/outside/secret") << "x";
+    ASSERT_EQ(symlink((dir + "/outside").c_str(), (fluid_path + "/link").c_str()), 0);
+    Volume v = volume();
+    v.context.push_back({"fluid_sub_path", "sub"});
+    ASSERT_EQ(client->stage(v), OK) << client->text;
+
+    std::atomic<bool> stop{false};
+    std::thread swapper([&] {
+        while (!stop) {
+            (void)syscall(SYS_renameat2, AT_FDCWD, (fluid_path + "/sub").c_str(), AT_FDCWD,
+                          (fluid_path + "/link").c_str(), RENAME_EXCHANGE);
+        }
+    });
+    int published = 0;
+    for (int i = 0; i < 100; i++) {
+        int code = client->publish(v);
+        EXPECT_TRUE(code == OK || code == PERMISSION_DENIED || code == FAILED_PRECONDITION ||
+                    code == NOT_FOUND || code == ALREADY_EXISTS || code == INVALID_ARGUMENT)
+            << code << client->text;
+        EXPECT_FALSE(exists(v.target + "/secret"));
+        published += code == OK;
+        EXPECT_EQ(client->unpublish(v), OK) << client->text;
+    }
+    stop = true;
+    swapper.join();
+    EXPECT_GT(published, 0);
+}
+
+TEST_F(Hostile, TextsWithANulOrNoUtf8AreRefusedWholly)
+{
+    const std::string nul = dir.substr(1) + std::string("\0/x", 3), bad = "\xc3(";
+    Volume v = volume();
+    ASSERT_EQ(client->stage(v), OK);
+    for (const std::string &text : {nul, bad}) {
+        Volume a = v;
+        a.raw = {1, text}; // volume_id of each request
+        EXPECT_EQ(client->stage(a), INVALID_ARGUMENT);
+        EXPECT_EQ(client->publish(a), INVALID_ARGUMENT);
+        EXPECT_EQ(client->unpublish(a), INVALID_ARGUMENT);
+        EXPECT_EQ(client->unstage(a), INVALID_ARGUMENT);
+        EXPECT_NE(client->text.find("volume_id"), std::string::npos) << client->text;
+        a.raw = {2, "/" + text}; // staging_target_path of unstage, target_path of unpublish
+        EXPECT_EQ(client->unpublish(a), INVALID_ARGUMENT);
+        EXPECT_EQ(client->unstage(a), INVALID_ARGUMENT);
+        a.raw = {4, "/" + text}; // target_path of publish
+        EXPECT_EQ(client->publish(a), INVALID_ARGUMENT);
+    }
+    EXPECT_TRUE(mounts_below(kubelet).empty());
+}
+
+TEST_F(Hostile, PathsOfTheGreatestLengthWork)
+{
+    for (size_t length : {size_t{1024}, size_t{4000}, size_t{4095}}) {
+        Volume v = volume();
+        v.id = "long-" + std::to_string(length);
+        ASSERT_EQ(client->stage(v), OK) << client->text;
+        std::string parent = kubelet + "/pods";
+        int at = open(parent.c_str(), O_PATH | O_CLOEXEC);
+        while (parent.size() + 7 < length) { // "/mount" and no shorter than a component
+            std::string part(std::min<size_t>(200, length - parent.size() - 7), 'd');
+            (void)mkdirat(at, part.c_str(), 0750);
+            int next = openat(at, part.c_str(), O_PATH | O_CLOEXEC);
+            close(at);
+            at = next;
+            parent += "/" + part;
+        }
+        close(at);
+        v.target = parent + "/mount" + std::string(length - parent.size() - 6, 't');
+        ASSERT_EQ(v.target.size(), length);
+        EXPECT_EQ(client->publish(v), OK) << length << " " << client->text.substr(0, 100);
+        EXPECT_EQ(client->stats(v.id, v.target).code, OK) << length;
+        EXPECT_EQ(client->unpublish(v), OK) << length;
+        EXPECT_TRUE(mounts_below(kubelet).empty());
+    }
+}
+
 TEST_F(Hostile, OversizeIsRefused)
 {
     Volume v = volume();
@@ -138,6 +247,17 @@ TEST_F(Hostile, OversizeIsRefused)
     v = volume();
     v.secrets = {{"x", std::string(100000, 'y')}};
     EXPECT_EQ(client->stage(v), RESOURCE_EXHAUSTED) << "over the message limit";
+    v = volume();
+    for (int i = 0; i < 200; i++) {
+        v.context.push_back({"key-" + std::to_string(i), ""});
+    }
+    EXPECT_EQ(client->stage(v), INVALID_ARGUMENT) << "many small entries";
+    v = volume();
+    v.context.push_back({"fluid_path", fluid_path});
+    EXPECT_EQ(client->stage(v), INVALID_ARGUMENT) << "a key twice";
+    v = volume();
+    v.flags.assign(65, "noexec");
+    EXPECT_EQ(client->stage(v), INVALID_ARGUMENT) << "many flags";
     v = volume();
     v.id = std::string(129, 'v');
     EXPECT_EQ(client->stage(v), INVALID_ARGUMENT);
@@ -208,6 +328,26 @@ TEST_F(Hostile, OnlyRootGetsIn)
     struct stat st;
     ASSERT_EQ(stat(socket.c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 0777, 0600u);
+    // Where mode and directory let everybody in, the kernel's word on who connected counts.
+    ASSERT_EQ(chmod(socket.c_str(), 0666), 0);
+    for (const auto &d : {dir, dir + "/..", dir + "/csi"}) {
+        ASSERT_EQ(chmod(d.c_str(), 0755), 0);
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        char byte;
+        int ok = setgid(65534) == 0 && setuid(65534) == 0;
+        int fd = connect_raw();
+        _exit(ok && fd >= 0 && read(fd, &byte, 1) <= 0 ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "cut off";
+    EXPECT_TRUE(eventually([&] {
+        return log_text().find("connection refused server=csi uid=65534") != std::string::npos;
+    }));
+    EXPECT_EQ(probe(*client), OK);
+
     ASSERT_EQ(stat((dir + "/state/volumes").c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 0777, 0700u);
 }

@@ -1,5 +1,7 @@
 // Reference rows of csi-sanity's Identity and Node services, the specification's second-publish
 // table, and tenfold repetition, with real sockets and real binds.
+#include <grp.h>
+
 #include "csi_fixture.h"
 
 namespace csi
@@ -15,6 +17,20 @@ class Rows : public Fixture
             mount_tmpfs(fluid_path);
             start_plugin();
         }
+    }
+    bool has_capability(int type)
+    {
+        Csi__V1__NodeGetCapabilitiesRequest m = CSI__V1__NODE_GET_CAPABILITIES_REQUEST__INIT;
+        ProtobufCMessage *out = nullptr;
+        EXPECT_EQ(client->call(&csi__v1__node__descriptor, "NodeGetCapabilities", &m.base, &out),
+                  OK);
+        auto *r = reinterpret_cast<Csi__V1__NodeGetCapabilitiesResponse *>(out);
+        bool has = false;
+        for (size_t i = 0; r != nullptr && i < r->n_capabilities; i++) {
+            has |= static_cast<int>(r->capabilities[i]->rpc->type) == type;
+        }
+        protobuf_c_message_free_unpacked(out, nullptr);
+        return has;
     }
 };
 
@@ -65,7 +81,8 @@ TEST_F(Rows, NodeInfoAndCapabilities)
     EXPECT_EQ(types, (std::vector<int>{
                          CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__STAGE_UNSTAGE_VOLUME,
                          CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__GET_VOLUME_STATS,
-                         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER}));
+                         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__SINGLE_NODE_MULTI_WRITER,
+                         CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_MOUNT_GROUP}));
     protobuf_c_message_free_unpacked(out, nullptr);
 }
 
@@ -223,6 +240,68 @@ TEST_F(Rows, MountsAreNosuidNodevAndTakeAllowedFlags)
     }
     v.flags = {"suid"};
     EXPECT_EQ(client->publish(at_pod(v, "other")), INVALID_ARGUMENT);
+}
+
+TEST_F(Rows, AMountGroupGetsAVolumeThatEverybodyMayRead)
+{
+    Volume v = volume();
+    v.group = "2000";
+    ASSERT_EQ(client->stage(v), OK) << client->text;
+    ASSERT_EQ(chmod(fluid_path.c_str(), 0750), 0);
+    EXPECT_EQ(client->publish(v), FAILED_PRECONDITION);
+    EXPECT_FALSE(exists(v.target)) << "nothing is left";
+    ASSERT_EQ(chmod(fluid_path.c_str(), 0755), 0);
+    ASSERT_EQ(client->publish(v), OK) << client->text;
+
+    ASSERT_EQ(chmod((dir + "/..").c_str(), 0755), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        gid_t group = 2000;
+        _exit(setgroups(1, &group) == 0 && setgid(65534) == 0 && setuid(65534) == 0 &&
+                      open((v.target + "/hello").c_str(), O_RDONLY | O_CLOEXEC) >= 0
+                  ? 0
+                  : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "a process of the group reads";
+
+    Volume other = volume("pod-2");
+    other.group = "3000";
+    EXPECT_EQ(client->publish(other), OK) << "pods of several groups share the mount";
+    other.group = "wheel";
+    EXPECT_EQ(client->publish(at_pod(other, "pod-3")), INVALID_ARGUMENT);
+}
+
+TEST_F(Rows, ConditionsAreReportedWhenAskedFor)
+{
+    auto condition = [&](const Volume &v, std::string *message) {
+        Csi__V1__NodeGetVolumeStatsRequest m = CSI__V1__NODE_GET_VOLUME_STATS_REQUEST__INIT;
+        ProtobufCMessage *out = nullptr;
+        m.volume_id = const_cast<char *>(v.id.c_str());
+        m.volume_path = const_cast<char *>(v.target.c_str());
+        EXPECT_EQ(client->call(&csi__v1__node__descriptor, "NodeGetVolumeStats", &m.base, &out), OK)
+            << client->text;
+        auto *r = reinterpret_cast<Csi__V1__NodeGetVolumeStatsResponse *>(out);
+        bool there = r != nullptr && r->volume_condition != nullptr;
+        *message = there ? r->volume_condition->message : "";
+        EXPECT_FALSE(there && r->volume_condition->abnormal);
+        protobuf_c_message_free_unpacked(out, nullptr);
+        return there;
+    };
+    Volume v = volume();
+    std::string message;
+    ASSERT_EQ(client->stage(v), OK);
+    ASSERT_EQ(client->publish(v), OK);
+    EXPECT_FALSE(condition(v, &message)) << "off: no field";
+    EXPECT_FALSE(has_capability(CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_CONDITION));
+
+    stop_plugin(SIGTERM);
+    extra_flags = {"--volume-condition"};
+    start_plugin();
+    EXPECT_TRUE(has_capability(CSI__V1__NODE_SERVICE_CAPABILITY__RPC__TYPE__VOLUME_CONDITION));
+    EXPECT_TRUE(condition(v, &message));
+    EXPECT_NE(message, "") << "both fields are wanted";
 }
 
 TEST_F(Rows, SubPathShowsOnlyThat)

@@ -145,6 +145,20 @@ TEST_F(NodeTest, StageInPodModeLabelsTheNodeAndDoesNotWait)
     EXPECT_EQ(labels.size(), 1u) << "OnRuntimeDeleted keeps the pod";
 }
 
+TEST_F(NodeTest, StageNeedsNoApiServerWhereTheMountIs)
+{
+    struct gfs_csi_node_labeler labeler = {};
+    labeler.set = [](void *, const char *, int64_t, struct gfs_err *e) {
+        return gfs_err_set(e, GFS_EUNAVAIL, "no API server");
+    };
+    labeler.remove = [](void *, const char *, int64_t, struct gfs_err *) { return 0; };
+    node.labeler = &labeler;
+    EXPECT_EQ(stage(), GFS_EUNAVAIL) << "nothing would start the pod";
+    EXPECT_EQ(gfsi_journal_find(node.journal, kVolume, nullptr), GFS_ENOENT);
+    mounts.add(fluid_path, GFSI_GOOSEFS_TYPE);
+    EXPECT_EQ(stage(), 0) << err.text;
+}
+
 // ---- publish ----
 
 TEST_F(NodeTest, PublishBindsAndIsIdempotent)
@@ -318,6 +332,18 @@ TEST_F(NodeTest, PublishAsLinkAndBack)
     EXPECT_TRUE(exists(fluid_path));
 }
 
+TEST_F(NodeTest, UnstageWhileALinkIsThereIsFailedPrecondition)
+{
+    ASSERT_EQ(stage(), 0);
+    struct gfsi_request r = request(GFSI_PUBLISH, target("p1"));
+    r.attrs.method = GFSI_METHOD_SYMLINK;
+    ASSERT_EQ(run(r), 0) << err.text;
+    EXPECT_EQ(unstage(), GFS_EPRECONDITION);
+    ASSERT_EQ(unlink(target("p1").c_str()), 0);
+    EXPECT_EQ(unstage(), 0) << err.text;
+    EXPECT_EQ(gfsi_journal_find(node.journal, kVolume, nullptr), GFS_ENOENT);
+}
+
 TEST_F(NodeTest, PublishReadOnlyAsLinkToAWritableMountIsFailedPrecondition)
 {
     ASSERT_EQ(stage(), 0);
@@ -448,99 +474,6 @@ TEST_F(NodeTest, TwoStagingPathsNeedTwoUnstages)
     second.kind = GFSI_UNSTAGE;
     ASSERT_EQ(run(second), 0);
     EXPECT_EQ(gfsi_journal_find(node.journal, kVolume, nullptr), GFS_ENOENT);
-}
-
-// ---- faults ----
-
-// Whatever fails in a stage, nothing stays that was not there before; and the retry succeeds.
-TEST_F(NodeTest, AnyFaultInStageLeavesNothing)
-{
-    for (int n = 1;; n++) {
-        faults = {n, GFS_EIO, false};
-        int rc = stage();
-        bool fired = faults.fired;
-        faults = {};
-        if (!fired) {
-            ASSERT_EQ(rc, 0) << err.text;
-            EXPECT_GT(n, 3);
-            return;
-        }
-        ASSERT_LT(rc, 0);
-        EXPECT_EQ(gfsi_journal_find(node.journal, kVolume, nullptr), GFS_ENOENT);
-        EXPECT_EQ(mounts.find(fluid_path), nullptr) << "fault " << n;
-        ASSERT_EQ(stage(), 0) << err.text;
-        ASSERT_EQ(unstage(), 0);
-        keeper.states.clear();
-        mounts.mounts.clear();
-    }
-}
-
-TEST_F(NodeTest, AnyFaultInPublishLeavesNothing)
-{
-    ASSERT_EQ(stage(), 0);
-    for (int n = 1;; n++) {
-        std::string path = target("p" + std::to_string(n));
-        faults = {n, GFS_EIO, false};
-        int rc = publish(path);
-        bool fired = faults.fired;
-        faults = {};
-        if (!fired) {
-            ASSERT_EQ(rc, 0) << err.text;
-            EXPECT_GT(n, 4);
-            return;
-        }
-        ASSERT_LT(rc, 0);
-        EXPECT_EQ(mounts.depth(path), 0) << "fault " << n;
-        EXPECT_FALSE(exists(path)) << "fault " << n;
-        EXPECT_EQ(
-            gfsi_journal_find_use(node.journal, kVolume, GFSI_PUBLISHED, path.c_str(), nullptr),
-            GFS_ENOENT);
-        ASSERT_EQ(publish(path), 0) << err.text;
-    }
-}
-
-TEST_F(NodeTest, AFaultInUnpublishIsRepairedByTheRetry)
-{
-    ASSERT_EQ(stage(), 0);
-    for (int n = 1;; n++) {
-        std::string path = target("p1");
-        ASSERT_EQ(publish(path), 0) << err.text;
-        faults = {n, GFS_EIO, false};
-        int rc = unpublish(path);
-        bool fired = faults.fired;
-        faults = {};
-        ASSERT_EQ(unpublish(path), 0) << err.text;
-        EXPECT_EQ(mounts.depth(path), 0);
-        EXPECT_FALSE(exists(path));
-        if (!fired) {
-            ASSERT_EQ(rc, 0);
-            return;
-        }
-    }
-}
-
-// The journal cannot be written: the volume must not stay published.
-TEST_F(NodeTest, PublishWithoutAJournalIsUndone)
-{
-    ASSERT_EQ(stage(), 0);
-    std::string volumes = dir.path() + "/state/volumes";
-    ASSERT_EQ(std::system(("rm -rf " + volumes + " && touch " + volumes).c_str()), 0);
-    EXPECT_LT(publish(target("p1")), 0);
-    EXPECT_EQ(mounts.depth(target("p1")), 0);
-    EXPECT_FALSE(exists(target("p1")));
-    EXPECT_EQ(gfsi_journal_count_uses(node.journal, kVolume, GFSI_PUBLISHED), 0u);
-}
-
-TEST_F(NodeTest, ReconcileForgetsTargetsThatAreNotMounted)
-{
-    ASSERT_EQ(stage(), 0);
-    ASSERT_EQ(publish(target("p1")), 0);
-    ASSERT_EQ(publish(target("p2")), 0);
-    mounts.remove(target("p1"));
-    open_journal();
-    ASSERT_EQ(gfsi_node_reconcile(&node, &err), 0);
-    EXPECT_EQ(gfsi_journal_count_uses(node.journal, kVolume, GFSI_PUBLISHED), 1u);
-    EXPECT_EQ(gfsi_journal_count_uses(node.journal, kVolume, GFSI_STAGED), 1u);
 }
 
 TEST(KeeperIdTest, NamesFollowTheDatasetAndNeverCollide)

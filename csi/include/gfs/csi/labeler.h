@@ -24,6 +24,19 @@ struct gfs_csi_node_labeler {
     int (*remove)(void *self, const char *key, int64_t deadline, struct gfs_err *err);
 };
 
+/* The labeler of a real node: runs `program` (csi-node-labeler) for each change, with the
+ * kubeconfig of the node's own identity, with which it can change no other Node. */
+struct gfs_csi_node_program;
+
+/* Strings are copied. GFS_EINVAL when one of the files is not there. */
+int gfs_csi_node_program_new(const char *program, const char *kubeconfig, const char *node,
+                             struct gfs_csi_node_program **out, struct gfs_err *err);
+struct gfs_csi_node_program *gfs_csi_node_program_free(struct gfs_csi_node_program *program);
+
+/* Borrowed, as long as the program object lives. */
+const struct gfs_csi_node_labeler *
+gfs_csi_node_program_labeler(const struct gfs_csi_node_program *program);
+
 #ifdef __cplusplus
 }
 #endif

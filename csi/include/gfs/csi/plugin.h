@@ -9,7 +9,9 @@
 #define GFS_CSI_PLUGIN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <gfs/base/err.h>
 #include <gfs/base/metrics.h>
@@ -19,8 +21,9 @@
 extern "C" {
 #endif
 
-#define GFS_CSI_DRIVER_NAME "fuse.csi.fluid.io"
-#define GFS_CSI_MESSAGE_MAX 65536 /* bytes of a request: the largest legal one is about 20 KiB */
+#define GFS_CSI_DRIVER_NAME   "fuse.csi.fluid.io"
+#define GFS_CSI_PEER_UIDS_MAX 8
+#define GFS_CSI_MESSAGE_MAX   65536 /* bytes of a request: the largest legal one is about 20 KiB */
 
 /* Asks file systems what may block: a child process, forked before there are threads, that forks
  * once per question, so that a question a dead mount does not answer can be killed. */
@@ -55,6 +58,8 @@ struct gfs_csi_config {
     enum gfs_csi_clean_policy clean_policy;     /* of volumes that do not say */
     bool symlink_method;                        /* of volumes that do not say */
     bool volume_condition;                      /* report it in NodeGetVolumeStats */
+    const uid_t *peer_uids;                     /* users that may call; NULL: root */
+    size_t n_peer_uids;                         /* <= GFS_CSI_PEER_UIDS_MAX */
     unsigned n_workers;                         /* operations at the same time; 0: 8 */
     int64_t answer_ns;                          /* every call is answered within; 0: 110 s */
     const struct gfs_csi_node_labeler *labeler; /* NULL: none; borrowed */
@@ -68,7 +73,8 @@ struct gfs_csi_plugin;
 int gfs_csi_plugin_new(const struct gfs_csi_config *config, struct gfs_csi_prober *prober,
                        struct gfs_csi_plugin **out, struct gfs_err *err);
 
-/* Creates the sockets (mode 0600) and serves. */
+/* Creates the sockets (mode 0600; only the configured users get in, as the kernel knows them) and
+ * serves. */
 int gfs_csi_plugin_start(struct gfs_csi_plugin *plugin, struct gfs_err *err);
 
 /* Stops accepting, lets calls and operations finish until `deadline` (monotonic ns). What is
