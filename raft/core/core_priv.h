@@ -25,6 +25,9 @@
 /* Most append messages to one peer in one step; acknowledgements bring the next ones. */
 #define RAFT_APPENDS_PER_STEP 8
 
+/* Snapshot chunks on their way to one peer, and chunks with the host of the receiver. */
+#define RAFT_SNAPSHOT_WINDOW 4
+
 /* Bound of all messages of a step: appends, a heartbeat, a read or vote reply per server. */
 #define RAFT_MESSAGES_PER_STEP (RAFT_MAX_SERVERS * (RAFT_APPENDS_PER_STEP + 8))
 
@@ -57,8 +60,10 @@ struct raft_peer {
     uint32_t inflight_count;
     uint64_t inflight_bytes;
 
-    raft_index snap_index; /* SNAPSHOT: what is being sent, how far, since when */
-    uint64_t snap_offset;
+    raft_index snap_index; /* SNAPSHOT: what is being sent */
+    uint64_t snap_offset;  /* wanted next, by its last word */
+    uint64_t snap_next;    /* to be sent next; the window is between the two */
+    uint64_t snap_again;   /* where the last repetition began */
     uint64_t snap_sent_at;
 
     bool granted; /* candidates: its answer */
@@ -124,11 +129,13 @@ struct raft_change {
 /* A snapshot on its way in. */
 struct raft_install {
     bool active;
-    bool storing; /* a chunk is with the host */
+    uint32_t storing; /* chunks with the host */
+    bool failed;      /* one of them could not be stored: begins anew when all are answered */
     raft_index index;
     raft_term term;
     uint64_t total;
-    uint64_t stored;
+    uint64_t stored; /* of what was handed to the host, which has got so far: */
+    uint64_t handed;
     struct raft_config config;
 };
 
@@ -352,7 +359,7 @@ void raft_on_read_reply(struct raft *r, const struct raft_message *m);
 
 /* snapshot.c */
 void raft_peer_snapshot(struct raft *r, struct raft_peer *p);
-void raft_send_chunk(struct raft *r, struct raft_peer *p);
+void raft_resend_chunks(struct raft *r, struct raft_peer *p);
 void raft_on_snapshot(struct raft *r, const struct raft_message *m);
 void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m);
 int raft_snapshot_taken(struct raft *r, const struct raft_event_taken *e);

@@ -44,6 +44,8 @@ void raft_peer_snapshot_begin(struct raft *r, struct raft_peer *p, raft_index sn
     p->progress_at = r->now;
     p->snap_index = snapshot;
     p->snap_offset = 0;
+    p->snap_next = 0;
+    p->snap_again = UINT64_MAX;
     inflight_clear(p);
 }
 

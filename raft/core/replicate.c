@@ -364,7 +364,7 @@ static void repeat_lost(struct raft *r, struct raft_peer *p)
         break;
     case RAFT_PROGRESS_SNAPSHOT:
         if (r->now - p->snap_sent_at >= 2 * r->opt.election_ns) {
-            raft_send_chunk(r, p);
+            raft_resend_chunks(r, p);
         }
         break;
     }

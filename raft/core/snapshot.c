@@ -1,6 +1,7 @@
 /*
- * Snapshots: Raft paper 7, in chunks. One chunk is out per peer; the receiver names the offset it
- * wants next, so lost, repeated and reordered chunks need no special care.
+ * Snapshots: Raft paper 7, in chunks. A few are out per peer; the receiver takes them in order and
+ * names the offset it wants next, so lost, repeated and reordered chunks need no special care: from
+ * there on all are sent again.
  */
 #include "core_priv.h"
 
@@ -16,40 +17,87 @@ static const struct raft_snapshot *find_snapshot(const struct raft *r, raft_inde
     return r->old_snapshot.index == index ? &r->old_snapshot : NULL;
 }
 
-void raft_peer_snapshot(struct raft *r, struct raft_peer *p)
+/* False: it counts as lost. */
+static bool send_chunk(struct raft *r, struct raft_peer *p, const struct raft_snapshot *s)
 {
-    raft_peer_snapshot_begin(r, p, r->snapshot.index);
-    raft_send_chunk(r, p);
+    struct raft_message *m = raft_message_new(r, p->id, RAFT_MSG_SNAPSHOT);
+    uint64_t left = s->size - p->snap_next;
+    uint32_t len =
+        left < r->opt.snapshot_chunk_bytes ? (uint32_t)left : r->opt.snapshot_chunk_bytes;
+
+    if (!m) {
+        return false;
+    }
+
+    m->u.snapshot = (struct raft_msg_snapshot){
+        .index = s->index,
+        .index_term = s->term,
+        .total = s->size,
+        .offset = p->snap_next,
+        .len = len,
+        .config = &s->config,
+    };
+    p->snap_next += len;
+    return true;
 }
 
-void raft_send_chunk(struct raft *r, struct raft_peer *p)
+/* As far as the window reaches; of an empty snapshot one empty chunk. */
+static void fill_window(struct raft *r, struct raft_peer *p)
 {
     const struct raft_snapshot *s = find_snapshot(r, p->snap_index);
-    struct raft_message *m;
-    uint64_t left;
+    uint64_t window = (uint64_t)RAFT_SNAPSHOT_WINDOW * r->opt.snapshot_chunk_bytes;
 
     if (!s) {
         /* Two newer ones were taken meanwhile. */
         s = &r->snapshot;
         p->snap_index = s->index;
         p->snap_offset = 0;
+        p->snap_next = 0;
     }
 
-    m = raft_message_new(r, p->id, RAFT_MSG_SNAPSHOT);
     p->snap_sent_at = r->now;
-    if (!m) {
+    do {
+        if (!send_chunk(r, p, s)) {
+            return;
+        }
+    } while (p->snap_next < s->size && p->snap_next - p->snap_offset < window);
+}
+
+void raft_peer_snapshot(struct raft *r, struct raft_peer *p)
+{
+    raft_peer_snapshot_begin(r, p, r->snapshot.index);
+    fill_window(r, p);
+}
+
+void raft_resend_chunks(struct raft *r, struct raft_peer *p)
+{
+    p->snap_next = p->snap_offset;
+    p->snap_again = p->snap_offset;
+    fill_window(r, p);
+}
+
+static void on_wanted(struct raft *r, struct raft_peer *p, const struct raft_snapshot *s,
+                      uint64_t next_offset)
+{
+    /* An answer that brings nothing new answers a repeated chunk, or one behind a lost one: then
+     * the others that are out will not be taken either, and answered in the same way. */
+    if (next_offset == p->snap_offset) {
+        if (p->snap_next > next_offset &&
+            (p->snap_again != next_offset || r->now - p->snap_sent_at >= r->opt.heartbeat_ns)) {
+            raft_resend_chunks(r, p);
+        }
         return;
     }
 
-    left = s->size - p->snap_offset;
-    m->u.snapshot = (struct raft_msg_snapshot){
-        .index = s->index,
-        .index_term = s->term,
-        .total = s->size,
-        .offset = p->snap_offset,
-        .len = left < r->opt.snapshot_chunk_bytes ? (uint32_t)left : r->opt.snapshot_chunk_bytes,
-        .config = &s->config,
-    };
+    if (next_offset < p->snap_offset || next_offset > p->snap_next) {
+        p->snap_next = next_offset; /* it has begun anew, or had more from another leader */
+    }
+
+    p->snap_offset = next_offset;
+    p->progress_at = r->now;
+    if (p->snap_next < s->size) {
+        fill_window(r, p);
+    }
 }
 
 void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m)
@@ -71,17 +119,17 @@ void raft_on_snapshot_reply(struct raft *r, const struct raft_message *m)
     }
 
     s = find_snapshot(r, p->snap_index);
-    if (s && a->next_offset > s->size) {
+    if (!s) {
+        raft_resend_chunks(r, p); /* a newer one */
+        return;
+    }
+
+    if (a->next_offset > s->size) {
         r->dropped++;
         return;
     }
 
-    /* An answer that brings nothing new answers a repeated chunk. */
-    if (a->next_offset != p->snap_offset) {
-        p->snap_offset = a->next_offset;
-        p->progress_at = r->now;
-        raft_send_chunk(r, p);
-    }
+    on_wanted(r, p, s, a->next_offset);
 }
 
 void raft_snapshot_gone(struct raft *r, const struct raft_event_gone *e)
@@ -180,7 +228,8 @@ static void take_chunk(struct raft *r, const struct raft_msg_snapshot *s)
 {
     struct raft_install *in = &r->install;
 
-    in->storing = true;
+    in->storing++;
+    in->handed = s->offset + s->len;
     r->out.chunk = (struct raft_snapshot_chunk){
         .present = true,
         .meta = {.index = in->index, .term = in->term, .size = in->total, .config = &in->config},
@@ -210,12 +259,13 @@ void raft_on_snapshot(struct raft *r, const struct raft_message *m)
         return;
     }
 
-    if (in->storing) {
-        return; /* the host is still busy with the chunk before; the leader repeats this one */
+    bool same =
+        in->active && in->index == s->index && in->term == s->index_term && in->total == s->total;
+    if (in->storing > 0 && (!same || in->failed || in->storing == RAFT_SNAPSHOT_WINDOW)) {
+        return; /* the host is still busy with earlier ones; the leader repeats this one */
     }
 
-    if (!in->active || in->index != s->index || in->term != s->index_term ||
-        in->total != s->total) {
+    if (!same) {
         *in = (struct raft_install){
             .active = true,
             .index = s->index,
@@ -226,12 +276,14 @@ void raft_on_snapshot(struct raft *r, const struct raft_message *m)
     }
 
     /* An empty snapshot is one empty chunk. */
-    if (s->offset == in->stored && (s->len > 0 || s->total == 0)) {
+    if (s->offset == in->handed && (s->len > 0 || s->total == 0)) {
         take_chunk(r, s);
         return;
     }
 
-    reply_offset(r, m->from, s->index, in->stored);
+    if (in->storing == 0) { /* else the host's next answer is one to the leader, too */
+        reply_offset(r, m->from, s->index, in->stored);
+    }
 }
 
 /* The log gives way to the snapshot, unless it holds the snapshot's last entry. */
@@ -276,20 +328,27 @@ void raft_snapshot_stored(struct raft *r, const struct raft_event_stored *e)
 {
     struct raft_install *in = &r->install;
 
-    if (!in->storing || e->index != in->index) {
+    if (in->storing == 0 || e->index != in->index) {
         r->dropped++;
         return;
     }
 
-    in->storing = false;
-    if (e->failed) {
+    in->storing--;
+    in->failed = in->failed || e->failed;
+    if (in->failed && in->storing > 0) {
+        return;
+    }
+
+    if (in->failed) {
         in->active = false;
+        in->failed = false;
         in->stored = 0;
+        in->handed = 0;
     } else {
         in->stored = e->end;
     }
 
-    if (!e->failed && in->stored == in->total) {
+    if (in->active && in->stored == in->total) {
         if (r->role == RAFT_FOLLOWER) {
             install(r);
             if (r->leader != 0) {

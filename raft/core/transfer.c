@@ -1,6 +1,7 @@
 /*
  * Leadership transfer: thesis 3.10. The leader takes no proposals until the target holds the whole
- * log and has been told to campaign, and goes on leading if that does not end its term within E.
+ * log and has been told to campaign, and goes on leading if that does not happen within E, or does
+ * not end its term within another E.
  *
  * Beyond the thesis: it is told only when the whole log is committed too. Otherwise the leader
  * would lose its office with accepted proposals whose fate it does not know, and their clients with
@@ -74,6 +75,8 @@ void raft_transfer_progress(struct raft *r)
     if (p->match == raft_last_index(r) &&
         raft_message_new(r, p->id, RAFT_MSG_TIMEOUT_NOW) != NULL) {
         r->transfer_told = true;
+        /* What is accepted from the end of the transfer on would be in doubt if it came late. */
+        r->transfer_deadline = r->now + r->opt.election_ns;
     }
 }
 

@@ -224,6 +224,7 @@ void World::do_chunk(Node &n, const raft_effects &out)
 
     if (c.offset == 0) {
         n.incoming.clear();
+        n.incoming_failed = false;
     }
     if (c.offset != n.incoming.size()) {
         fail("a chunk does not follow its predecessor");
@@ -236,7 +237,8 @@ void World::do_chunk(Node &n, const raft_effects &out)
     ev.type = RAFT_EVENT_SNAPSHOT_STORED;
     ev.u.stored.index = c.meta.index;
     ev.u.stored.end = c.offset + c.len;
-    ev.u.stored.failed = rng.permille(opt.bad_store_permille);
+    n.incoming_failed = n.incoming_failed || rng.permille(opt.bad_store_permille);
+    ev.u.stored.failed = n.incoming_failed;
     SnapshotFile file;
     file.index = c.meta.index;
     file.term = c.meta.term;
@@ -251,7 +253,8 @@ void World::do_chunk(Node &n, const raft_effects &out)
     }
     raft_id id = n.id;
     uint64_t life = n.life;
-    at(now + rng.between(opt.disk_min, opt.disk_max), [this, id, life, ev, file] {
+    n.store_free = std::max(n.store_free, now) + rng.between(opt.disk_min, opt.disk_max);
+    at(n.store_free, [this, id, life, ev, file] {
         on_node(id, life, [=](Node &m) {
             if (file.data) {
                 m.disk.files[file.index] = file;

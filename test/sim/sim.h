@@ -204,6 +204,8 @@ struct Node {
     raft_index commit_checked = 0;
 
     std::vector<uint8_t> incoming; // snapshot in pieces
+    bool incoming_failed = false;  // nothing is stored behind a piece that was not
+    Time store_free = 0;           // pieces are stored one after the other
     bool snapshotting = false;
 
     Time timer_at = UINT64_MAX;

@@ -66,6 +66,34 @@ TEST_F(Snapshot, S36_ChunksMayBeLostRepeatedAndReorderedAndTheLeaderMayChange)
     }
 }
 
+// Several chunks are on their way; without losses, none twice.
+TEST_F(Snapshot, S36_ChunksAreSentAheadOfTheirAnswers)
+{
+    opt.chunk_bytes = 8;
+    raft_id l, f;
+    leave_behind(&l, &f);
+    World &w = this->w();
+    std::map<uint64_t, int> sent;
+    size_t out = 0, most = 0;
+    w.filter = [&](const Message &m) {
+        if (m.m.type == RAFT_MSG_SNAPSHOT) {
+            sent[m.m.u.snapshot.offset]++;
+            most = std::max(most, ++out);
+        } else if (m.m.type == RAFT_MSG_SNAPSHOT_REPLY && out > 0) {
+            out--;
+        }
+        return true;
+    };
+    w.heal();
+    ASSERT_TRUE(w.run_until([&] { return w.node(f).applied == w.node(l).applied; }, kSec));
+    EXPECT_GE(sent.size(), 5u);
+    EXPECT_EQ(most, 4u);
+    for (auto &it : sent) {
+        EXPECT_EQ(it.second, 1) << "offset " << it.first;
+    }
+    finish();
+}
+
 TEST_F(Snapshot, S37_OneThatIsOlderThanTheCommitIndexIsNotInstalled)
 {
     raft_id l, f;

@@ -37,8 +37,9 @@
  * from the log after a crash may use it to answer earlier.
  *   7. Lost messages need no care. What the host cannot send (queue full, no connection) it drops.
  *   8. Snapshots: the newest two are kept, peers may still be reading the older one. A received one
- * counts from the `restore_index` that names it; until then, and without it, its file is void. One
- * chunk is with the host at a time.
+ * counts from the `restore_index` that names it; until then, and without it, its file is void. Up
+ * to 4 chunks are with the host at a time, each behind the one before; it answers them in order.
+ * Behind one that failed, all fail up to the next with offset 0.
  */
 #ifndef RAFT_RAFT_H
 #define RAFT_RAFT_H
@@ -83,7 +84,7 @@ struct raft_options {
     uint32_t max_pending_reads;       /* 4096: then BUSY */
     uint64_t trailing_entries;        /* 10000: kept in the log behind a new snapshot */
     uint64_t snapshot_threshold;      /* 50000: entries committed since the last: snapshot_due */
-    uint32_t snapshot_chunk_bytes;    /* 512 KiB: one chunk, one in flight per peer */
+    uint32_t snapshot_chunk_bytes;    /* 512 KiB: one chunk, of which 4 are in flight per peer */
     uint32_t catch_up_rounds;         /* 10: rounds a learner gets before promotion is given up */
     uint64_t catch_up_timeout_ns;     /* 30 s: and the time for all of them */
 };
