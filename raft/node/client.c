@@ -68,6 +68,7 @@ void raft_node_propose(struct raft_node *node, const void *data, size_t len,
     struct rafti_proposal *p = NULL;
     struct rafti_payload *payload = NULL;
     int status = RAFT_NODE_OK;
+    bool wake = false;
 
     if (len > node->opts.max_entry_bytes) {
         status = RAFT_NODE_TOO_BIG;
@@ -90,12 +91,13 @@ void raft_node_propose(struct raft_node *node, const void *data, size_t len,
             inbox->pending_proposals++;
             inbox->pending_bytes += len;
             RAFTI_LIST_PUSH(&inbox->proposals, p);
+            wake = !inbox->running; /* who runs looks again */
         }
         pthread_mutex_unlock(&inbox->lock);
     }
-    if (status == RAFT_NODE_OK) {
+    if (wake) {
         pthread_cond_signal(&inbox->filled);
-    } else {
+    } else if (status != RAFT_NODE_OK) {
         rafti_payload_unref(payload);
         free(p);
         cb(arg, status, 0, 0);
@@ -120,6 +122,7 @@ void raft_node_read(struct raft_node *node, raft_node_read_cb cb, void *arg)
     struct rafti_inbox *inbox = &node->inbox;
     struct rafti_read *read = calloc(1, sizeof *read);
     int status = read == NULL ? RAFT_NODE_NO_MEMORY : RAFT_NODE_OK;
+    bool wake = false;
 
     if (status == RAFT_NODE_OK) {
         read->cb = cb;
@@ -132,12 +135,13 @@ void raft_node_read(struct raft_node *node, raft_node_read_cb cb, void *arg)
         } else {
             inbox->pending_reads++;
             RAFTI_LIST_PUSH(&inbox->reads, read);
+            wake = !inbox->running;
         }
         pthread_mutex_unlock(&inbox->lock);
     }
-    if (status == RAFT_NODE_OK) {
+    if (wake) {
         pthread_cond_signal(&inbox->filled);
-    } else {
+    } else if (status != RAFT_NODE_OK) {
         free(read);
         cb(arg, status, 0);
     }

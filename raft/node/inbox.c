@@ -8,6 +8,7 @@ void rafti_inbox_init(struct rafti_inbox *inbox)
     pthread_mutex_init(&inbox->lock, NULL);
     rafti_cond_init(&inbox->filled);
     rafti_cond_init(&inbox->drained);
+    inbox->running = true; /* until the core has started */
     RAFTI_LIST_INIT(&inbox->notes);
     RAFTI_LIST_INIT(&inbox->proposals);
     RAFTI_LIST_INIT(&inbox->reads);
@@ -41,9 +42,15 @@ void rafti_note(struct raft_node *node, enum rafti_note_kind kind, uint64_t a, u
     note->flag = flag;
     pthread_mutex_lock(&node->inbox.lock);
     RAFTI_LIST_PUSH(&node->inbox.notes, note);
+    bool run = kind == RAFTI_NOTE_PERSISTED && rafti_loop_claim(node);
+    bool wake = !run && !node->inbox.running; /* who runs looks again */
     pthread_mutex_unlock(&node->inbox.lock);
     /* Behind the lock, here and elsewhere: who is woken would only wait for it. */
-    pthread_cond_signal(&node->inbox.filled);
+    if (run) {
+        rafti_loop_turn(node);
+    } else if (wake) {
+        pthread_cond_signal(&node->inbox.filled);
+    }
 }
 
 int raft_node_receive(struct raft_node *node, const void *bytes, size_t len)
@@ -69,13 +76,19 @@ int raft_node_receive(struct raft_node *node, const void *bytes, size_t len)
         inbox->frame_bytes += len;
         RAFTI_LIST_PUSH(&inbox->notes, note);
     }
+    bool run = room && rafti_loop_claim(node);
+    bool wake = !run && !inbox->running;
     pthread_mutex_unlock(&inbox->lock);
     if (!room) {
         free(note);
         atomic_fetch_add(&node->frames_dropped, 1);
         return RAFT_NODE_BUSY;
     }
-    pthread_cond_signal(&inbox->filled);
+    if (run) {
+        rafti_loop_turn(node);
+    } else if (wake) {
+        pthread_cond_signal(&inbox->filled);
+    }
     return 0;
 }
 

@@ -1,7 +1,11 @@
-/* The raft thread: waits for the inbox or the core's deadline, and runs turns. */
+/*
+ * Turns: what is in the inbox, and the core's deadline, through the core. One thread at a time runs
+ * them, whoever has inbox.running. Mostly the raft thread, which waits for the inbox or the
+ * deadline; but who brings a frame, or the end of a flush, runs the turn itself when nobody does: a
+ * switch to another thread costs more than most turns.
+ */
 #include "node/node_priv.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -33,27 +37,16 @@ static uint64_t next_deadline(const struct raft_node *node)
     return node->deadline_ns;
 }
 
+/* Takes what is there. Running, inbox locked. */
 static void collect(struct raft_node *node, struct turn *turn)
 {
     struct rafti_inbox *inbox = &node->inbox;
-    uint64_t deadline = next_deadline(node);
-    struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000u),
-                             .tv_nsec = (long)(deadline % 1000000000u)};
-    bool held = !rafti_is_dead(node) && has_held(node);
 
     RAFTI_LIST_INIT(&turn->notes);
     RAFTI_LIST_INIT(&turn->reads);
     RAFTI_LIST_INIT(&turn->admins);
-    if (held) {
+    if (!rafti_is_dead(node) && has_held(node)) {
         RAFTI_LIST_TAKE(&node->unread, &turn->reads);
-    }
-    pthread_mutex_lock(&inbox->lock);
-    while (!inbox->stop && is_empty(inbox) && !held) {
-        if (rafti_is_dead(node)) {
-            pthread_cond_wait(&inbox->filled, &inbox->lock);
-        } else if (pthread_cond_timedwait(&inbox->filled, &inbox->lock, &until) == ETIMEDOUT) {
-            break;
-        }
     }
     RAFTI_LIST_TAKE(&inbox->notes, &turn->notes);
     RAFTI_LIST_TAKE(&inbox->proposals, &node->unsent);
@@ -61,7 +54,35 @@ static void collect(struct raft_node *node, struct turn *turn)
     RAFTI_LIST_TAKE(&inbox->admins, &turn->admins);
     inbox->frame_bytes = 0;
     turn->stop = inbox->stop;
-    pthread_mutex_unlock(&inbox->lock);
+}
+
+/* Whether there is something for a turn by now. Nobody runs, inbox locked. */
+static bool is_due(struct raft_node *node)
+{
+    const struct rafti_inbox *inbox = &node->inbox;
+
+    if (inbox->stop || !is_empty(inbox)) {
+        return true;
+    }
+    return !rafti_is_dead(node) && (has_held(node) || rafti_now_ns() >= next_deadline(node));
+}
+
+/* Waits until a turn is due and nobody else runs one; then this thread does. Inbox locked. */
+static void wait_for_turn(struct raft_node *node)
+{
+    struct rafti_inbox *inbox = &node->inbox;
+
+    while (inbox->running || !is_due(node)) {
+        inbox->wake_ns = inbox->running || rafti_is_dead(node) ? UINT64_MAX : next_deadline(node);
+        if (inbox->wake_ns == UINT64_MAX) {
+            pthread_cond_wait(&inbox->filled, &inbox->lock);
+        } else {
+            struct timespec until = {.tv_sec = (time_t)(inbox->wake_ns / 1000000000u),
+                                     .tv_nsec = (long)(inbox->wake_ns % 1000000000u)};
+            (void)pthread_cond_timedwait(&inbox->filled, &inbox->lock, &until);
+        }
+    }
+    inbox->running = true;
 }
 
 /* The core's word that everything lost is back and committed, made durable. */
@@ -197,9 +218,52 @@ static void finish(struct raft_node *node)
     }
 }
 
+/* One turn. Running, inbox not locked. */
+static void turn_over(struct raft_node *node, struct turn *turn)
+{
+    if (rafti_is_dead(node)) {
+        finish(node);
+    } else if (!turn->stop) {
+        run_turn(node, turn);
+    }
+    discard(node, turn);
+}
+
+bool rafti_loop_claim(struct raft_node *node)
+{
+    struct rafti_inbox *inbox = &node->inbox;
+
+    if (!node->opts.caller_turns || inbox->running || inbox->stop || rafti_is_dead(node)) {
+        return false;
+    }
+    inbox->running = true;
+    return true;
+}
+
+void rafti_loop_turn(struct raft_node *node)
+{
+    struct rafti_inbox *inbox = &node->inbox;
+    struct turn turn;
+
+    pthread_mutex_lock(&inbox->lock);
+    collect(node, &turn);
+    pthread_mutex_unlock(&inbox->lock);
+    turn_over(node, &turn);
+
+    /* What came meanwhile, or is due earlier than the raft thread thinks, is the raft thread's. */
+    pthread_mutex_lock(&inbox->lock);
+    inbox->running = false;
+    bool wake = is_due(node) || rafti_is_dead(node) || next_deadline(node) < inbox->wake_ns;
+    pthread_mutex_unlock(&inbox->lock);
+    if (wake) {
+        pthread_cond_signal(&inbox->filled);
+    }
+}
+
 void *rafti_loop_main(void *arg)
 {
     struct raft_node *node = arg;
+    struct rafti_inbox *inbox = &node->inbox;
     struct raft_event start = {.type = RAFT_EVENT_START, .u = {.start = node->start}};
     struct turn turn;
 
@@ -211,15 +275,17 @@ void *rafti_loop_main(void *arg)
     rafti_recover_release(node);
     end_turn(node);
 
+    pthread_mutex_lock(&inbox->lock);
+    inbox->running = false; /* since init: nobody else before START */
     do {
+        wait_for_turn(node);
         collect(node, &turn);
-        if (rafti_is_dead(node)) {
-            finish(node);
-        } else if (!turn.stop) {
-            run_turn(node, &turn);
-        }
-        discard(node, &turn);
+        pthread_mutex_unlock(&inbox->lock);
+        turn_over(node, &turn);
+        pthread_mutex_lock(&inbox->lock);
+        inbox->running = turn.stop; /* at the end for good */
     } while (!turn.stop);
+    pthread_mutex_unlock(&inbox->lock);
     finish(node);
     return NULL;
 }

@@ -140,6 +140,8 @@ struct rafti_inbox {
     pthread_mutex_t lock;
     pthread_cond_t filled; /* CLOCK_MONOTONIC */
     bool stop;
+    bool running;     /* a thread runs a turn: all that is "raft thread only" is its alone */
+    uint64_t wake_ns; /* when the raft thread looks again by itself */
     rafti_notes notes;
     size_t frame_bytes;
     rafti_proposals proposals;
@@ -354,8 +356,11 @@ void rafti_admin_end(struct raft_node *node, struct rafti_admin *admin, int stat
 /* Waits until every proposal and read has been answered, or until @until_ns. */
 void rafti_clients_drain(struct raft_node *node, uint64_t until_ns);
 
-/* loop.c: the raft thread */
+/* loop.c: the raft thread, and turns of others. With the inbox locked, whether the caller is to run
+ * a turn; then without the lock, and without any other. */
 void *rafti_loop_main(void *arg);
+bool rafti_loop_claim(struct raft_node *node);
+void rafti_loop_turn(struct raft_node *node);
 
 /* events.c: one event each, on the raft thread */
 void rafti_event_frame(struct raft_node *node, const uint8_t *bytes, size_t len, bool more);

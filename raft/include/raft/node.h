@@ -190,6 +190,11 @@ struct raft_node_opts {
     uint64_t trailing_entries;   /* 10000: entries kept behind a snapshot for slow followers */
     size_t snapshot_chunk_bytes; /* 256 KiB: piece of a snapshot in one frame */
 
+    /* Threads in raft_node_receive, and the one that flushes, run what follows themselves when no
+     * other does, which spares a switch to the raft thread. transport.send and callbacks may then
+     * come from within raft_node_receive: the transport holds no lock when it calls that. */
+    bool caller_turns;
+
     const struct raft_wal_io *wal_io; /* NULL: the real one; borrowed. Tests inject faults here */
 };
 

@@ -264,6 +264,7 @@ static int open_node(struct server *s, const char *dir, struct gfs_err *err)
         .on_change = on_change,
         .log = on_log,
         .max_entry_bytes = ENTRIES_MAX,
+        .caller_turns = true,
     };
     int rc;
 

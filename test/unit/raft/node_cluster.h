@@ -99,6 +99,7 @@ class Cluster
         // Generous: these tests run beside others on two cores under sanitizers.
         opts.heartbeat_ms = 50;
         opts.election_ms = 400;
+        opts.caller_turns = id % 2 == 1; // both ways, beside each other
         if (tune_) {
             tune_(&opts);
         }

@@ -339,7 +339,7 @@ TEST(RaftNode, StuckStateMachineDelaysNoHeartbeat)
 // A thread that got no time for long has the leader's heartbeats in its inbox: they come first.
 TEST(RaftNode, StalledFollowerDoesNotCampaign)
 {
-    Cluster c(3);
+    Cluster c(3, [](raft_node_opts *o) { o->caller_turns = false; }); // the raft thread is stalled
     c.StartAll();
     ASSERT_EQ(0, c.Propose(Value(0)).status);
     uint64_t leader = c.Leader();
