@@ -12,6 +12,11 @@
 #include <gfs/base/clock.h>
 #include <gfs/base/str.h>
 
+/* How long a connection that does not change is looked after behind the last failed call. */
+#define WATCH_NS (10 * GFS_NS_PER_S)
+
+static void watch_completed(struct gfsi_tag *tag, bool ok);
+
 static grpc_channel *grpc_channel_make(const char *where, const char *authority, size_t max_message)
 {
     struct gfsi_args args;
@@ -62,6 +67,7 @@ int gfs_rpc_channel_new(const char *target, const struct gfs_rpc_channel_opts *o
 
     channel->max_message = opts->max_message != 0 ? opts->max_message : GFS_RPC_MAX_MESSAGE;
     channel->wait_for_ready = opts->wait_for_ready;
+    channel->watch_tag.fn = watch_completed;
     channel->max_async = opts->max_async != 0 ? opts->max_async : 1024;
     if (opts->multiplex && channel->max_message >= GFSI_MUX_MESSAGE_MAX) {
         channel->mux = gfsi_mux_new(channel);
@@ -110,6 +116,7 @@ struct gfs_rpc_channel *gfs_rpc_channel_free(struct gfs_rpc_channel *channel)
     GFS_ASSERT(channel->inflight == NULL);
     (void)pthread_mutex_unlock(&channel->mutex);
 
+    grpc_channel_destroy(channel->grpc); /* ends a watch, for which the loop waits */
     gfsi_loop_fini(&channel->loop);
     gfsi_mux_free(channel->mux);
     for (unsigned i = 0; i < channel->n_queues; i++) {
@@ -118,7 +125,6 @@ struct gfs_rpc_channel *gfs_rpc_channel_free(struct gfs_rpc_channel *channel)
                                           gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         grpc_completion_queue_destroy(channel->queues[i]);
     }
-    grpc_channel_destroy(channel->grpc);
     gfs_rpc_shutdown();
     pthread_mutex_destroy(&channel->mutex);
     pthread_cond_destroy(&channel->idle);
@@ -198,11 +204,37 @@ int gfsi_channel_enter_async(struct gfs_rpc_channel *channel, struct gfs_err *er
     return 0;
 }
 
+/* Waits for the connection's next state, on the channel's thread, unless it is there or the channel
+ * is closed. Under the mutex, which keeps the gRPC channel alive. */
+static void watch(struct gfs_rpc_channel *channel)
+{
+    const grpc_connectivity_state state =
+        channel->closed ? GRPC_CHANNEL_SHUTDOWN
+                        : grpc_channel_check_connectivity_state(channel->grpc, 1);
+    channel->watching = state != GRPC_CHANNEL_READY && state != GRPC_CHANNEL_SHUTDOWN;
+    if (channel->watching) {
+        grpc_channel_watch_connectivity_state(channel->grpc, state,
+                                              gfsi_deadline_to_gpr(gfs_clock_mono() + WATCH_NS),
+                                              channel->loop.cq, gfsi_tag_arm(&channel->watch_tag));
+    }
+}
+
+static void watch_completed(struct gfsi_tag *tag, bool ok)
+{
+    struct gfs_rpc_channel *channel = gfsi_container_of(tag, struct gfs_rpc_channel, watch_tag);
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&channel->mutex);
+    if (ok) {
+        watch(channel);
+    } else {
+        channel->watching = false; /* nothing changed: the next failed call begins again */
+    }
+}
+
 void gfsi_channel_reconnect(struct gfs_rpc_channel *channel)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&channel->mutex);
-    if (!channel->closed) {
-        (void)start_thread(channel, NULL);
+    if (!channel->closed && !channel->watching && start_thread(channel, NULL) == 0) {
+        watch(channel);
     }
 }
 

@@ -26,6 +26,8 @@ struct gfs_rpc_channel {
     pthread_mutex_t mutex;
     pthread_cond_t idle; /* n_async became 0 */
     bool closed;
+    bool watching; /* watch_tag is under way */
+    struct gfsi_tag watch_tag;
     struct gfsi_loop loop; /* asynchronous calls and streams; threads from the first on */
     unsigned n_async, max_async;
     struct gfsi_inflight *inflight;
@@ -45,9 +47,8 @@ void gfsi_channel_end(struct gfs_rpc_channel *channel, struct gfsi_inflight *inf
 int gfsi_channel_enter_async(struct gfs_rpc_channel *channel, struct gfs_err *err);
 void gfsi_channel_leave_async(struct gfs_rpc_channel *channel);
 
-/* The server cannot be reached: starts the channel's thread, which lets gRPC go on connecting while
- * no call is waiting. Without any thread in a queue it would look after its sockets every 5 s only.
- */
+/* The server cannot be reached: the channel's thread looks after the connection until it is there.
+ * gRPC itself does so only while a call waits for it, else every 5 s. */
 void gfsi_channel_reconnect(struct gfs_rpc_channel *channel);
 
 #endif

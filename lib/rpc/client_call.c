@@ -221,7 +221,9 @@ static void async_completed(struct gfsi_tag *tag, bool ok)
     ProtobufCMessage *response = call_result(call, &result);
     gfsi_channel_end(channel, &call->inflight);
     call_fini(call);
-    if (channel->mux != NULL && result.code == 0) {
+    if (result.grpc_status == GRPC_STATUS_UNAVAILABLE) {
+        gfsi_channel_reconnect(channel);
+    } else if (channel->mux != NULL && result.code == 0) {
         gfsi_mux_note_answer(channel->mux);
     }
 

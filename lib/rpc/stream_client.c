@@ -21,6 +21,9 @@ static void on_closed(struct gfs_rpc_stream *stream)
 {
     struct gfs_rpc_channel *channel = stream->channel;
     gfsi_channel_end(channel, &stream->inflight);
+    if (stream->code == GFS_EUNAVAIL) {
+        gfsi_channel_reconnect(channel);
+    }
     stream->client.on_close(stream, stream->user, stream->code, stream->text);
     gfsi_channel_leave_async(channel);
 }
