@@ -49,6 +49,7 @@ static int copy_opts(struct gfs_master *m, const struct gfs_master_opts *from)
     to->sync_interval_ms = from->has_sync_interval ? from->sync_interval_ms : -1;
     to->worker_timeout_ms = from->worker_timeout_ms > 0 ? from->worker_timeout_ms : WORKER_TIMEOUT;
     to->ufs_threads = from->ufs_threads != 0 ? from->ufs_threads : UFS_THREADS;
+    to->rpc_calls = from->rpc_calls != 0 ? from->rpc_calls : RPC_CALLS;
     to->block_size = from->block_size != 0 ? from->block_size : BLOCK_SIZE;
     return to->hostname == NULL || to->journal_addresses == NULL || to->rpc_addresses == NULL ||
                    to->rpc_bind_host == NULL || to->journal_bind_host == NULL ||
@@ -195,7 +196,7 @@ static int make_rpc(struct gfs_master *m, struct gfs_err *err)
     const struct gfs_rpc_server_opts opts = {
         .name = "rpc",
         .n_threads = 2,
-        .max_calls = RPC_CALLS,
+        .max_calls = m->opts.rpc_calls,
         .multiplex = true,
         .metrics = m->metrics,
     };

@@ -57,14 +57,11 @@ inline void DamageTheMiddle(const std::string &journal)
     Overwrite(segment, used / 2 * kBlock, 256, '\x5a');
 }
 
-// The power went while the last batch was being written: half a block of it has arrived. (What may
-// lie in the last block in use is the mark of an idle log, not a batch.)
+// The power went while a batch was being written behind the last one: some of it has arrived.
 inline void TearTheTail(const std::string &journal)
 {
     const std::string segment = NewestSegment(journal);
-    const size_t used = UsedBlocks(segment);
-    ASSERT_GT(used, 3u);
-    Overwrite(segment, (used - 2) * kBlock + 64, 2 * kBlock - 64, '\0');
+    Overwrite(segment, UsedBlocks(segment) * kBlock, 300, '\x5a');
 }
 
 } // namespace raft_processes

@@ -138,6 +138,8 @@ void Load::Note(Session *s, linear::Op op, int rc, const std::string &answer, co
         op.end = now;
         op.result = answer;
         (changes ? writes_ : reads_)++;
+    } else if (s->master < 0 && (gfs_err_retryable(rc) || rc == GFS_EUNKNOWN)) {
+        unanswered_++;
     } else if (!gfs_err_retryable(rc) && rc != GFS_EUNKNOWN) {
         s->failures.push_back(op.key + ": " + gfs_err_name(rc) + ": " + err.text);
     }

@@ -40,6 +40,11 @@ class Load
     {
         return reads_;
     }
+    // Calls of sessions that may ask all masters, and yet got no answer.
+    int unanswered() const
+    {
+        return unanswered_;
+    }
     int64_t longest_ns() const // from a change's call to its answer, in this round
     {
         return longest_ns_;
@@ -72,7 +77,7 @@ class Load
     std::vector<std::unique_ptr<Session>> sessions_;
     std::vector<linear::Op> before_; // brings the empty table to where this round starts
     std::atomic<bool> stop_{false};
-    std::atomic<int> writes_{0}, reads_{0}, origins_{0};
+    std::atomic<int> writes_{0}, reads_{0}, origins_{0}, unanswered_{0};
     std::atomic<int64_t> longest_ns_{0};
 };
 

@@ -74,6 +74,11 @@ std::string Masters::Rpc(int i)
     return Network::Address(i) + ":" + std::to_string(kRpcPort);
 }
 
+std::string Masters::Raft(int i)
+{
+    return Network::Address(i) + ":" + std::to_string(kJournalPort);
+}
+
 std::string Masters::All()
 {
     return Rpc(1) + "," + Rpc(2) + "," + Rpc(3);
@@ -94,7 +99,7 @@ void Masters::Start(int i)
     ASSERT_FALSE(Runs(i));
     std::string addresses;
     for (int k = 1; k <= kMasters; k++) {
-        addresses += (k > 1 ? "," : "") + Network::Address(k) + ":" + std::to_string(kJournalPort);
+        addresses += (k > 1 ? "," : "") + Raft(k);
     }
     std::vector<std::string> args = {binary,
                                      "--hostname=" + Network::Address(i),

@@ -72,7 +72,8 @@ class Masters
     std::string Directory(int i) const;
     std::string Journal(int i) const; // the log's directory
     static std::string Rpc(int i);
-    static std::string All(); // of gfs_client_opts.masters
+    static std::string Raft(int i); // address of its journal port
+    static std::string All();       // of gfs_client_opts.masters
     static Client Connect(const std::string &masters);
 
     Info Ask(int i);

@@ -57,6 +57,7 @@ struct gfs_master_opts {
     int64_t sync_interval_ms;    /* goosefs.user.file.metadata.sync.interval; unset = -1, never */
     int64_t worker_timeout_ms;   /* 10,000: a worker silent for so long is lost */
     uint32_t ufs_threads;        /* 16: directories listed at the origin at the same time */
+    uint32_t rpc_calls;          /* 32,768 at the same time, most of them waiting; more: BUSY */
     uint32_t block_size;         /* 4 MiB, told to clients in FileInfo */
     uint32_t heartbeat_ms;       /* 30: Raft */
     uint32_t election_ms;        /* 150: Raft, timeouts lie between it and twice it */
