@@ -187,7 +187,8 @@ static int parse_verb(struct gfsi_cli *cli, int argc, char *const *argv, int *ou
         } else if (group == NULL && strcmp(arg, "--version") == 0) {
             (void)gfsi_run_version(cli);
             return GFS_CLI_OK;
-        } else if (group == NULL && (strcmp(arg, "fs") == 0 || strcmp(arg, "fsadmin") == 0)) {
+        } else if (group == NULL && (strcmp(arg, "fs") == 0 || strcmp(arg, "fsadmin") == 0 ||
+                                     strcmp(arg, "fuse") == 0)) {
             group = arg;
         } else {
             cli->verb = gfsi_verb_find(group != NULL ? group : "", arg);

@@ -145,6 +145,9 @@ void gfsi_tiers_sum(struct gfsi_tiers *tiers, const Goosefs__V1__ListWorkersResp
 void gfsi_tiers_print(struct gfsi_cli *cli, const char *label, const struct gfsi_tiers *tiers,
                       bool used);
 
+/* fuse_stat.c */
+int gfsi_run_fuse_stat(struct gfsi_cli *cli);
+
 /* progress.c: a line on a terminal for what takes long; silent elsewhere */
 struct gfsi_progress {
     FILE *err;

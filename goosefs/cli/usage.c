@@ -23,12 +23,15 @@ void gfsi_usage_all(FILE *out)
 {
     (void)fprintf(out, "Usage: goosefs [-DPROPERTY=VALUE]... fs COMMAND [ARGUMENT]...\n"
                        "       goosefs [-DPROPERTY=VALUE]... fsadmin COMMAND [ARGUMENT]...\n"
+                       "       goosefs [-DPROPERTY=VALUE]... fuse COMMAND [ARGUMENT]...\n"
                        "       goosefs COMMAND [ARGUMENT]...\n\nCommands:\n");
     print_group(out, "");
     (void)fprintf(out, "\nfs: files and masters\n");
     print_group(out, "fs");
     (void)fprintf(out, "\nfsadmin: the cluster\n");
     print_group(out, "fsadmin");
+    (void)fprintf(out, "\nfuse: mounts on this machine\n");
+    print_group(out, "fuse");
     (void)fprintf(
         out, "\nProperties are read from $GOOSEFS_CONFIG_FILE, "
              "$GOOSEFS_CONF_DIR/goosefs-site.properties,\n$GOOSEFS_HOME/conf, ~/.goosefs or "
@@ -136,12 +139,14 @@ int gfsi_run_completion(struct gfsi_cli *cli)
                        "        esac\n"
                        "    done\n"
                        "    case $group/$verb in\n");
-    (void)fprintf(out, "    /) words=(fs fsadmin");
+    (void)fprintf(out, "    /) words=(fs fsadmin fuse");
     completion_words(out, "");
     (void)fprintf(out, ") ;;\n    fs/) words=(");
     completion_words(out, "fs");
     (void)fprintf(out, ") ;;\n    fsadmin/) words=(");
     completion_words(out, "fsadmin");
+    (void)fprintf(out, ") ;;\n    fuse/) words=(");
+    completion_words(out, "fuse");
     (void)fprintf(out, ") ;;\n");
     for (size_t i = 0; i < gfsi_n_verbs; i++) {
         completion_line(out, &gfsi_verbs[i]);

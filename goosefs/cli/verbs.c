@@ -73,6 +73,8 @@ const struct gfsi_verb gfsi_verbs[] = {
      "the masters' Raft group", quorum_flags, gfsi_run_master_journal},
     {"fsadmin", "report", "[summary|capacity|ufs|metrics]", 0, 1, "state of the cluster", NULL,
      gfsi_run_report},
+    {"fuse", "stat", "MOUNTPOINT", 1, 1, "what the client of a mount on this machine did", NULL,
+     gfsi_run_fuse_stat},
     {"", "completion", "bash", 1, 1, "completion script for the shell", NULL, gfsi_run_completion},
     {"", "getConf", "[PROPERTY]", 0, 1, "value of a property, or all that are set", NULL,
      gfsi_run_get_conf},

@@ -13,6 +13,7 @@ struct gfsi_file {
     struct gfsi_file *idle_prev, *idle_next;
     uint64_t ino;
     uint64_t version;
+    uint64_t size;
     void *file;     /* the backend's */
     size_t handles; /* open handles of this process */
     size_t reads;   /* in progress */
@@ -168,6 +169,7 @@ static int open_and_add(struct gfsi_file_table *t, uint64_t ino, bool for_handle
         spare = NULL;
         f->ino = ino;
         f->version = attr.version;
+        f->size = attr.size;
         f->next = *bucket_of(t, ino);
         *bucket_of(t, ino) = f;
         t->count++;
@@ -186,13 +188,17 @@ static int open_and_add(struct gfsi_file_table *t, uint64_t ino, bool for_handle
     return 0;
 }
 
-int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_version)
+int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_version,
+                   uint64_t *out_size)
 {
     struct gfsi_file *f;
     int rc = open_and_add(t, ino, true, &f);
 
     if (rc == 0) {
         *out_version = f->version;
+        if (out_size != NULL) {
+            *out_size = f->size;
+        }
     }
     return rc;
 }

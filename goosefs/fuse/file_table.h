@@ -43,8 +43,10 @@ struct gfsi_file_table {
 int gfsi_file_table_init(struct gfsi_file_table *t, const struct gfs_fuse_backend *backend);
 void gfsi_file_table_fini(struct gfsi_file_table *t); /* closes all; none may be in use */
 
-/* Opens what the inode is now; *out_version names it. The handle counts as one user. */
-int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_version);
+/* Opens what the inode is now; *out_version names it, *out_size (may be NULL) is its bytes. The
+ * handle counts as one user. */
+int gfsi_file_open(struct gfsi_file_table *t, uint64_t ino, uint64_t *out_version,
+                   uint64_t *out_size);
 
 /* Reads from the pair. When it is not open here it is opened; GFS_ECHANGED when the inode has
  * another version by now. */

@@ -78,10 +78,13 @@ struct gfs_fuse {
     pthread_mutex_t backing_mutex; /* of the workers' backing_ fields */
     pthread_cond_t backing_cond;
     struct gfsi_reply_bufs reply_bufs;
+    struct gfs_metrics *metrics; /* the configured one, or: */
+    struct gfs_metrics *own_metrics;
     struct gfsi_op_metrics op_metrics[GFSI_OP_COUNT];
     struct gfs_metric *read_bytes;
     struct gfs_metric *resent;
     struct gfs_metric *passthrough_opens;
+    struct gfs_metric *passthrough_bytes;
     struct gfs_metric *spliced_bytes;
     struct gfs_metric *interrupts;
 };
@@ -117,6 +120,15 @@ void gfsi_interrupt_end(struct gfsi_fuse_worker *w);
 bool gfsi_interrupt_take(struct gfs_fuse *fuse, const struct fuse_buf *buf);
 /* Main thread: answers those who have waited long enough. Milliseconds to the next look, or -1. */
 int gfsi_interrupt_look(struct gfs_fuse *fuse);
+
+/* stat_file.c: each answers and returns true when it is the file of statistics that is meant. */
+#define GFSI_STAT_NAME ".goosefs.stat"
+#define GFSI_STAT_INO  (UINT64_MAX - 1) /* no inode has it: they are counted from 1 */
+bool gfsi_stat_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+bool gfsi_stat_getattr(fuse_req_t req, fuse_ino_t node);
+bool gfsi_stat_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi);
+bool gfsi_stat_read(struct gfs_fuse *fuse, fuse_req_t req, fuse_ino_t node, size_t size, off_t off);
+bool gfsi_stat_release(fuse_req_t req, fuse_ino_t node);
 
 /* channel.c: the inherited device. */
 int gfsi_channel_open(struct gfs_fuse *fuse, struct gfs_err *err);

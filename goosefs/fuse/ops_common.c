@@ -100,12 +100,9 @@ void gfsi_observe(struct gfs_fuse *fuse, enum gfsi_fuse_op op, int64_t started)
 
 void gfsi_metrics_init(struct gfs_fuse *fuse)
 {
-    struct gfs_metrics *m = fuse->config.metrics;
+    struct gfs_metrics *m = fuse->metrics;
     int i;
 
-    if (m == NULL) {
-        return;
-    }
     for (i = 0; i < GFSI_OP_COUNT; i++) {
         char labels[64];
 
@@ -122,6 +119,9 @@ void gfsi_metrics_init(struct gfs_fuse *fuse)
     fuse->passthrough_opens =
         gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_passthrough_opens_total", "",
                         "Files opened so that the kernel reads the worker's copy itself");
+    fuse->passthrough_bytes =
+        gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_passthrough_bytes_total", "",
+                        "Sizes of the files opened so: what is read of them only the kernel knows");
     fuse->spliced_bytes =
         gfs_metrics_get(m, GFS_METRIC_COUNTER, "goosefs_fuse_spliced_bytes_total", "",
                         "Bytes given to readers straight from the worker's copy");

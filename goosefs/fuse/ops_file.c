@@ -85,7 +85,7 @@ static void leave_mode(struct gfs_fuse *fuse, uint64_t ino, enum gfsi_io_mode mo
 }
 
 static void finish_open(struct gfs_fuse *fuse, fuse_req_t req, fuse_ino_t node, uint64_t version,
-                        struct fuse_file_info *fi)
+                        uint64_t size, struct fuse_file_info *fi)
 {
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     bool stale;
@@ -102,7 +102,10 @@ static void finish_open(struct gfs_fuse *fuse, fuse_req_t req, fuse_ino_t node, 
          * Attributes only (negative offset): that takes no lock an open could hold. */
         (void)fuse_lowlevel_notify_inval_inode(fuse->session, node, -1, 0);
     }
-    gfs_metric_add(fuse->passthrough_opens, mode == GFSI_IO_PASSTHROUGH ? 1 : 0);
+    if (mode == GFSI_IO_PASSTHROUGH) {
+        gfs_metric_add(fuse->passthrough_opens, 1);
+        gfs_metric_add(fuse->passthrough_bytes, (int64_t)size);
+    }
     if (fuse_reply_open(req, fi) != 0) {
         /* The opener was killed meanwhile: no RELEASE will come. */
         gfsi_file_release(&fuse->files, ino, version);
@@ -116,17 +119,21 @@ void gfsi_op_open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     int64_t started = gfs_clock_mono();
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     uint64_t version;
+    uint64_t size;
     int rc;
 
+    if (gfsi_stat_open(req, node, fi)) {
+        return;
+    }
     if ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & (O_TRUNC | O_APPEND)) != 0) {
         (void)fuse_reply_err(req, EROFS);
         return;
     }
-    rc = gfsi_file_open(&fuse->files, ino, &version);
+    rc = gfsi_file_open(&fuse->files, ino, &version, &size);
     if (rc != 0) {
         gfsi_reply_error(fuse, req, GFSI_OP_OPEN, ino, rc);
     } else {
-        finish_open(fuse, req, node, version, fi);
+        finish_open(fuse, req, node, version, size, fi);
     }
     gfsi_observe(fuse, GFSI_OP_OPEN, started);
 }
@@ -188,6 +195,9 @@ void gfsi_op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off,
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     uint64_t version = version_of(fi->fh);
 
+    if (gfsi_stat_read(fuse, req, node, size, off)) {
+        return;
+    }
     if (!read_spliced(fuse, req, ino, version, size, (uint64_t)off)) {
         read_copied(fuse, req, ino, version, size, (uint64_t)off);
     }
@@ -201,6 +211,9 @@ void gfsi_op_release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     const struct gfsi_fuse_worker *w = gfsi_fuse_worker_self();
 
+    if (gfsi_stat_release(req, node)) {
+        return;
+    }
     gfsi_file_release(&fuse->files, ino, version_of(fi->fh));
     /* A predecessor may have counted this one already: too many are safe, too few are not. */
     if (w == NULL || !w->again) {

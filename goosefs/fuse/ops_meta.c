@@ -57,8 +57,12 @@ void gfsi_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     uint64_t dir = gfsi_ino_from_node(fuse, parent);
     struct fuse_entry_param entry;
     struct gfs_fuse_attr attr;
-    int rc =
-        strlen(name) > NAME_BYTES ? GFS_ENAMETOOLONG : b->ops->lookup(b->ctx, dir, name, &attr);
+    int rc;
+
+    if (gfsi_stat_lookup(req, parent, name)) {
+        return;
+    }
+    rc = strlen(name) > NAME_BYTES ? GFS_ENAMETOOLONG : b->ops->lookup(b->ctx, dir, name, &attr);
 
     if (rc == GFS_ENOENT) {
         /* Node 0: the kernel remembers that there is no such name. */
@@ -98,9 +102,13 @@ void gfsi_op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
     uint64_t ino = gfsi_ino_from_node(fuse, node);
     struct gfs_fuse_attr attr;
     struct stat st;
-    int rc = b->ops->getattr(b->ctx, ino, &attr);
+    int rc;
 
     (void)fi;
+    if (gfsi_stat_getattr(req, node)) {
+        return;
+    }
+    rc = b->ops->getattr(b->ctx, ino, &attr);
     if (rc != 0) {
         gfsi_reply_error(fuse, req, GFSI_OP_GETATTR, ino, rc);
     } else {

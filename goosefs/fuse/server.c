@@ -133,6 +133,12 @@ int gfs_fuse_new(const struct gfs_fuse_config *config, struct gfs_fuse **out, st
         (void)gfs_err_set(err, rc, "FUSE server");
         goto fail;
     }
+    fuse->own_metrics = config->metrics == NULL ? gfs_metrics_new() : NULL;
+    fuse->metrics = config->metrics != NULL ? config->metrics : fuse->own_metrics;
+    if (fuse->metrics == NULL) {
+        rc = gfs_err_set(err, GFS_ENOMEM, "FUSE server");
+        goto fail;
+    }
     gfsi_metrics_init(fuse);
     rc = make_session(fuse, err);
     if (rc != 0) {
@@ -171,6 +177,9 @@ struct gfs_fuse *gfs_fuse_free(struct gfs_fuse *fuse)
     (void)pthread_mutex_destroy(&fuse->pool_mutex);
     (void)pthread_cond_destroy(&fuse->backing_cond);
     (void)pthread_mutex_destroy(&fuse->backing_mutex);
+    if (fuse->own_metrics != NULL) {
+        fuse->own_metrics = gfs_metrics_free(fuse->own_metrics);
+    }
     free(fuse->pool);
     free(fuse->mountpoint);
     free(fuse);

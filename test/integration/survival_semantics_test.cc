@@ -314,6 +314,39 @@ TEST_F(Survival, NamesOf255BytesAndStatfs)
     EXPECT_NE(fs.f_flag & ST_RDONLY, 0u);
 }
 
+TEST_F(Survival, TheFileOfStatisticsTellsWhatTheMountDid)
+{
+    gfs_keeper_info info = {};
+    ASSERT_EQ(Mount(Client(), &info), 0);
+    KillOne((pid_t)info.pid, SIGKILL);
+    info = SuccessorOf(info.pid);
+    Readers readers(mountpoint_, 1 << 20, 2);
+    ASSERT_TRUE(readers.Progress(8));
+    readers.Stop();
+    std::string path = mountpoint_ + "/.goosefs.stat";
+    std::string text(1 << 20, '\0');
+    int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(fd, 0) << strerror(errno);
+    ssize_t n = pread(fd, text.data(), text.size(), 0);
+    ASSERT_GT(n, 0) << strerror(errno);
+    text.resize((size_t)n);
+    EXPECT_EQ(pread(fd, text.data(), 10, n + 1000000), 0);
+    close(fd);
+    for (const char *line :
+         {"goosefs_fuse_mount_restarts_total 1\n", "goosefs_fuse_op_seconds_count{op=\"read\"} ",
+          "goosefs_fuse_passthrough_opens_total 0\n"}) {
+        EXPECT_NE(text.find(line), std::string::npos) << line << text;
+    }
+    struct stat st;
+    EXPECT_EQ(stat(path.c_str(), &st), 0);
+    EXPECT_NE(open(path.c_str(), O_WRONLY | O_CLOEXEC), 0);
+    EXPECT_EQ(errno, EROFS);
+    for (const auto &entry : std::filesystem::directory_iterator(mountpoint_)) {
+        EXPECT_NE(entry.path().filename(), ".goosefs.stat") << "listings do not show it";
+    }
+    EXPECT_NE(stat((mountpoint_ + "/deep/.goosefs.stat").c_str(), &st), 0) << "the root has it";
+}
+
 // Seconds per entry of listing all, attributes with them (readdirplus).
 double SecondsPerEntry(const std::string &path, uint64_t entries)
 {

@@ -141,9 +141,9 @@ class Tables : public ::testing::Test
 TEST_F(Tables, AnOpenHandleKeepsItsVersionWhenTheFileChanges)
 {
     uint64_t v1 = 0, v2 = 0;
-    ASSERT_EQ(gfsi_file_open(&files_, 7, &v1), 0);
+    ASSERT_EQ(gfsi_file_open(&files_, 7, &v1, nullptr), 0);
     tree_.version = 8;
-    ASSERT_EQ(gfsi_file_open(&files_, 7, &v2), 0);
+    ASSERT_EQ(gfsi_file_open(&files_, 7, &v2, nullptr), 0);
     EXPECT_NE(v1, v2);
     EXPECT_EQ(ReadByte(7, v1), 4);
     EXPECT_EQ(ReadByte(7, v2), 8);
@@ -172,7 +172,7 @@ TEST_F(Tables, ErrorsOfTheBackendPassThrough)
 {
     uint64_t v = 99;
     tree_.fail = GFS_EUNAVAIL;
-    EXPECT_EQ(gfsi_file_open(&files_, 7, &v), GFS_EUNAVAIL);
+    EXPECT_EQ(gfsi_file_open(&files_, 7, &v, nullptr), GFS_EUNAVAIL);
     EXPECT_EQ(v, 99u);
     EXPECT_EQ(ReadByte(7, 4), GFS_EUNAVAIL);
 }
@@ -181,7 +181,7 @@ TEST_F(Tables, IdleFilesAreBounded)
 {
     for (uint64_t ino = 1; ino <= 4 * GFSI_FILES_IDLE_MAX; ino++) {
         uint64_t v;
-        ASSERT_EQ(gfsi_file_open(&files_, ino, &v), 0);
+        ASSERT_EQ(gfsi_file_open(&files_, ino, &v, nullptr), 0);
         gfsi_file_release(&files_, ino, v);
     }
     EXPECT_EQ(tree_.opens - tree_.closes, GFSI_FILES_IDLE_MAX);
@@ -198,7 +198,7 @@ TEST_F(Tables, ALocalFileIsHeldAsLongAsTheFileIsOpen)
     uint64_t version = 0, length = 0;
     gfsi_file *file = nullptr;
     int pipes[2], fd = -1, got = -1;
-    ASSERT_EQ(gfsi_file_open(&files_, 7, &version), 0);
+    ASSERT_EQ(gfsi_file_open(&files_, 7, &version, nullptr), 0);
     EXPECT_TRUE(gfsi_file_local_wants(&files_, 7, version));
     EXPECT_FALSE(gfsi_file_local_begin(&files_, 7, version, &file, &got, &length));
 
@@ -229,7 +229,7 @@ TEST_F(Tables, ThreadsMayOpenReadAndReleaseTheSameFiles)
         threads.emplace_back([&, t] {
             for (int i = 0; i < 3000; i++) {
                 uint64_t ino = 1 + (uint64_t)(i * (t + 1)) % 600, v = 0;
-                if (gfsi_file_open(&files_, ino, &v) != 0 || ReadByte(ino, v) != (int)v) {
+                if (gfsi_file_open(&files_, ino, &v, nullptr) != 0 || ReadByte(ino, v) != (int)v) {
                     wrong++;
                 }
                 gfsi_file_release(&files_, ino, v);
