@@ -31,6 +31,7 @@ struct master {
     bool started;
     bool up;
     bool poked;
+    bool tried;   /* its first beat has ended */
     bool leaving; /* says so in its next beat; the thread's own */
     bool left;    /* has been told; mutex */
     uint64_t sequence;
@@ -282,8 +283,9 @@ static void *master_main(void *arg)
 
         (void)pthread_mutex_lock(&link->mutex);
         note_result(m, rc, &err);
-        if (rc >= 0 && m->leaving && !m->left) {
-            m->left = true;
+        if (!m->tried || (rc >= 0 && m->leaving && !m->left)) {
+            m->tried = true;
+            m->left = rc >= 0 && m->leaving;
             (void)pthread_cond_broadcast(&link->changed);
         }
         if (rc >= 0) {
@@ -320,11 +322,14 @@ void gfsi_link_poke(void *arg)
     (void)pthread_cond_broadcast(&link->changed);
 }
 
-/* Under the mutex. A master that did not answer its last beat is not waited for. */
+/* Under the mutex. A master that did not answer its last beat is not waited for, one that has not
+ * had the time to answer its first one is. */
 static bool all_told(const struct gfsi_link *link)
 {
     for (size_t i = 0; i < link->n_masters; i++) {
-        if (link->masters[i].up && !link->masters[i].left) {
+        const struct master *m = &link->masters[i];
+
+        if ((m->up || !m->tried) && !m->left) {
             return false;
         }
     }
