@@ -330,7 +330,7 @@ class Fixture : public ::testing::Test
 
     virtual std::vector<std::string> flags()
     {
-        return {"--launch-mode=pod"};
+        return {"--launch-mode=pod", "--keeper-socket="};
     }
     void start_plugin()
     {

@@ -60,7 +60,7 @@ printf 'fluid_path: %s\nmount_type: tmpfs\n' "$FLUID_PATH" >"$DIR/parameters.yam
 
 "$BIN/csi-nodeplugin-fluid" start --nodeid=sanity --endpoint="unix://$DIR/csi.sock" \
     --kubelet-root="$DIR/kubelet" --mount-root="$DIR/runtime-mnt" --state-dir="$DIR/state" \
-    --launch-mode=pod --no-registrar 2>"$DIR/plugin.log" &
+    --launch-mode=pod --keeper-socket= --no-registrar 2>"$DIR/plugin.log" &
 PIDS+=($!)
 "$TEST/csi_controller_stub" "unix://$DIR/controller.sock" &
 PIDS+=($!)
