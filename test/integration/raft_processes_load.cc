@@ -140,7 +140,8 @@ void Load::Note(Session *s, linear::Op op, int rc, const std::string &answer, co
         (changes ? writes_ : reads_)++;
     } else if (s->master < 0 && (gfs_err_retryable(rc) || rc == GFS_EUNKNOWN)) {
         unanswered_++;
-    } else if (!gfs_err_retryable(rc) && rc != GFS_EUNKNOWN) {
+    } else if (!gfs_err_retryable(rc) && rc != GFS_EUNKNOWN &&
+               (s->master < 0 || rc != GFS_ECANCELLED)) { // a master that stops cancels
         s->failures.push_back(op.key + ": " + gfs_err_name(rc) + ": " + err.text);
     }
     if (changes && s->master < 0) {
