@@ -260,6 +260,7 @@ static int open_node(struct gfs_master *m, struct gfs_err *err)
         .max_entry_bytes = GFSI_ENTRY_MAX,
         .snapshot_entries = m->opts.checkpoint_entries,
         .trailing_entries = m->opts.checkpoint_entries < TRAILING ? m->opts.checkpoint_entries : 0,
+        .caller_turns = true, /* the transport's callbacks hold no lock */
     };
     int rc;
 
