@@ -5,14 +5,14 @@ set -euo pipefail
 . script/lib/bench.sh
 
 main() {
-    local out name value unit
+    local name value unit
     build release csi_bench
-    out=$(mktemp)
-    trap 'rm -f "$out"' EXIT
-    CSI_BENCH_OUT=$out build/release/test/csi_bench >&2
+    OUT=$(mktemp)
+    trap 'rm -f "$OUT"' EXIT
+    CSI_BENCH_OUT=$OUT build/release/test/csi_bench >&2
     while read -r name value unit; do
         figure csi "$name" "$value" "$unit"
-    done <"$out"
+    done <"$OUT"
 }
 
 main
