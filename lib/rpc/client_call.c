@@ -184,7 +184,7 @@ int gfs_rpc_call_sync_result(struct gfs_rpc_channel *channel,
     struct gfs_rpc_result local = {0};
     ProtobufCMessage *response = NULL;
     char path[GFS_RPC_METHOD_MAX];
-    const ProtobufCMessageDescriptor *output;
+    const ProtobufCMessageDescriptor *output = NULL;
     int rc = find_method(service, method, request, path, sizeof(path), &output, err);
 
     if (rc == 0 && !call_shared(channel, path, request, output, deadline, &local, &response)) {
@@ -255,7 +255,7 @@ int gfs_rpc_call_async(struct gfs_rpc_channel *channel, const ProtobufCServiceDe
                        gfs_rpc_done done, void *arg, struct gfs_err *err)
 {
     char path[GFS_RPC_METHOD_MAX];
-    const ProtobufCMessageDescriptor *output;
+    const ProtobufCMessageDescriptor *output = NULL;
     int rc = find_method(service, method, request, path, sizeof(path), &output, err);
     if (rc < 0) {
         return rc;

@@ -72,7 +72,7 @@ static int stage(struct raft_wal *wal, const struct rafti_wal_header *header, co
     struct rafti_wal_header copy = *header;
 
     memset(at + len - 8, 0, 8); /* the padding */
-    if (header->len > 0) {
+    if (data != NULL && header->len > 0) {
         memcpy(at + RAFTI_WAL_RECORD_HEADER, data, header->len);
     }
     copy.crc_body = rafti_crc32c(0, at + RAFTI_WAL_RECORD_HEADER, header->len);
