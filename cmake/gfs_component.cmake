@@ -57,12 +57,17 @@ function(gfs_program name)
     set_property(GLOBAL APPEND PROPERTY GFS_PROGRAMS ${name})
 endfunction()
 
-# gfs_test(NAME SOURCES ... DEPS ... [LABELS unit|sim|integration...] [TIMEOUT seconds])
+# gfs_test(NAME SOURCES ... DEPS ... [LABELS unit|sim|integration|...] [TIMEOUT seconds])
+# One label only: gtest_discover_tests breaks a list up, and the timeout with it.
 # A googletest binary; each of its cases becomes one ctest case. Sources are looked up under
 # test/unit/<component directory>, so that a test's path mirrors its source's. Under a sanitizer
 # preset the same binary runs sanitized.
 function(gfs_test name)
     cmake_parse_arguments(ARG "WHOLE" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+    list(LENGTH ARG_LABELS n_labels)
+    if(n_labels GREATER 1)
+        message(FATAL_ERROR "gfs_test(${name}): one label")
+    endif()
     if(NOT ARG_LABELS)
         set(ARG_LABELS unit)
     endif()
