@@ -220,6 +220,9 @@ static void read_access_modes(struct gfsi_ctx *ctx, const struct gfsi_yaml *node
         if (!found) {
             gfsi_error(ctx, node, "spec.accessModes: unknown mode '%.40s'",
                        dataset->access_modes[i]);
+        } else if (strcmp(dataset->access_modes[i], "ReadOnlyMany") != 0) {
+            gfsi_error(ctx, node, "spec.accessModes: %s is not there yet: data sets are read-only",
+                       dataset->access_modes[i]);
         }
     }
 }

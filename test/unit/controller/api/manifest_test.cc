@@ -268,6 +268,10 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"FuseGlobal", runtime(" fuse: {global: maybe}\n"),
             "6:17: error: spec.fuse.global must be true or false"},
         Bad{"SpecIsList", runtime(" - a\n"), "6:2: error: spec must be a mapping, not a list"},
+        Bad{"Writable",
+            dataset(" accessModes: [ReadWriteMany]\n mounts:\n   - mountPoint: http://h/\n"),
+            "6:15: error: spec.accessModes: ReadWriteMany is not there yet: data sets are "
+            "read-only"},
         Bad{"NoMounts", dataset(" placement: Shared\n"), "6:2: error: a Dataset needs spec.mounts"},
         Bad{"NoMountPoint", dataset(" mounts:\n   - name: x\n"),
             "7:6: error: spec.mounts[] has no mountPoint"},
