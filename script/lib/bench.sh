@@ -22,3 +22,15 @@ rss_mb() {
 median() {
     sort -n | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
 }
+
+# figures_of BENCH VARIABLE PROGRAM: runs it; what it writes into the file that VARIABLE names, lines of "name
+# value unit", are the figures.
+figures_of() {
+    local name value unit
+    FIGURES=$(mktemp)
+    trap 'rm -f "$FIGURES"' EXIT
+    env "$2=$FIGURES" "$3" >&2
+    while read -r name value unit; do
+        figure "$1" "$name" "$value" "$unit"
+    done <"$FIGURES"
+}

@@ -4,15 +4,5 @@ set -euo pipefail
 . script/lib/common.sh
 . script/lib/bench.sh
 
-main() {
-    local name value unit
-    build release csi_bench
-    OUT=$(mktemp)
-    trap 'rm -f "$OUT"' EXIT
-    CSI_BENCH_OUT=$OUT build/release/test/csi_bench >&2
-    while read -r name value unit; do
-        figure csi "$name" "$value" "$unit"
-    done <"$OUT"
-}
-
-main
+build release csi_bench
+figures_of csi CSI_BENCH_OUT build/release/test/csi_bench
