@@ -46,6 +46,7 @@ struct VolumeModel {
     bool real = false;    // a FUSE client run by the keeper, that gets killed too
     bool single = false;  // an access mode for one target
     bool symlink = false; // published as a link
+    unsigned sessions = 0;
 };
 
 // One of kubelet's workers with volumes of its own: what it knows of them is exact but for calls
@@ -58,6 +59,7 @@ class KubeletWorker
     {
     }
     std::vector<VolumeModel *> volumes;
+    size_t turn = 0; // the volume that is next
 
     // Everything that may happen to a volume between its first pod and its last.
     void session(VolumeModel &v, int steps)
@@ -65,6 +67,7 @@ class KubeletWorker
         for (int i = 0; i < steps; i++) {
             step(v);
         }
+        v.sessions++;
         tally_.sessions++;
     }
     void tear_down(VolumeModel &v)

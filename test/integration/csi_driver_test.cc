@@ -2,8 +2,9 @@
 // each other and against the rules, while plugin, keeper and FUSE clients are killed. No wrong
 // answer; at the end no mount, directory, descriptor or memory is left.
 //
-// Environment: GFS_CSI_DRIVER_SECONDS (with 1,000 volumes and 20 pods each; otherwise a short run
-// by number of calls), GFS_CSI_DRIVER_SEED.
+// Environment: GFS_CSI_DRIVER_SECONDS (otherwise a short run by number of calls) and, when it is
+// set, the scale: GFS_CSI_DRIVER_VOLUMES (1,000), _PODS of each (20), _WORKERS of kubelet (8),
+// _STEPS of a volume between its first stage and its last unstage (20). GFS_CSI_DRIVER_SEED.
 #include <gfs/mounter/keeper_client.h>
 
 #include "integration/csi_driver_model.h"
@@ -14,8 +15,8 @@ namespace csi
 class Driver : public Keeper
 {
   protected:
-    static constexpr int kWorkers = 6;
-    int seconds = 0, n_volumes = 30, n_pods = 4, n_real = 2;
+    int seconds = 0, n_volumes = 30, n_pods = 4, n_real = 2, n_workers = 6, steps = 12;
+    size_t most_targets = 0, most_volumes = 0; // mounted at once
     unsigned seed = 1;
     Weather weather;
     Tally tally;
@@ -34,8 +35,10 @@ class Driver : public Keeper
         seed = static_cast<unsigned>(setting("GFS_CSI_DRIVER_SEED", 1));
         rng.seed(seed);
         if (seconds > 0) {
-            n_volumes = 1000;
-            n_pods = 20;
+            n_volumes = setting("GFS_CSI_DRIVER_VOLUMES", 1000);
+            n_pods = setting("GFS_CSI_DRIVER_PODS", 20);
+            n_workers = setting("GFS_CSI_DRIVER_WORKERS", 8);
+            steps = setting("GFS_CSI_DRIVER_STEPS", 20);
             n_real = 8;
         }
         /* Freed memory kept aside by the sanitizer would look like a leak. */
@@ -100,10 +103,10 @@ class Driver : public Keeper
             }
             volumes.push_back(std::move(v));
         }
-        for (int w = 0; w < kWorkers; w++) {
+        for (int w = 0; w < n_workers; w++) {
             workers.push_back(std::make_unique<KubeletWorker>(
                 socket, seed * 100 + static_cast<unsigned>(w), weather, tally));
-            for (int i = w; i < n_volumes; i += kWorkers) {
+            for (int i = w; i < n_volumes; i += n_workers) {
                 workers.back()->volumes.push_back(volumes[static_cast<size_t>(i)].get());
             }
             std::shuffle(workers.back()->volumes.begin(), workers.back()->volumes.end(), rng);
@@ -166,20 +169,20 @@ class Driver : public Keeper
 
     // ---- work ----
 
-    // All workers go through their volumes; `more(worker, round)` says whether there is a next
-    // round. What is left open by some is for the next round or for tear_down.
-    void work(const std::function<bool(int)> &more, int steps, const std::function<void()> &aside)
+    // All workers go through their volumes, each on from where it stopped; `more(sessions)` of this
+    // call says whether there is a next one. One volume in five is left as it is for its next
+    // session or for the end.
+    void work(const std::function<bool(size_t)> &more, const std::function<void()> &aside)
     {
-        std::atomic<int> running{kWorkers};
+        std::atomic<int> running{n_workers};
         std::vector<std::thread> threads;
         for (auto &w : workers) {
             threads.emplace_back([&, worker = w.get()] {
-                for (int round = 0; more(round); round++) {
-                    for (size_t i = 0; i < worker->volumes.size() && more(round); i++) {
-                        worker->session(*worker->volumes[i], steps);
-                        if (worker->pick(5) != 0) {
-                            worker->tear_down(*worker->volumes[i]);
-                        }
+                for (size_t n = 0; more(n); n++) {
+                    VolumeModel &v = *worker->volumes[worker->turn++ % worker->volumes.size()];
+                    worker->session(v, steps);
+                    if (worker->pick(5) != 0) {
+                        worker->tear_down(v);
                     }
                 }
                 for (auto *v : worker->volumes) {
@@ -190,19 +193,40 @@ class Driver : public Keeper
         }
         while (running > 0 && tally.wrong == 0) {
             aside();
+            count_mounted();
         }
         for (auto &t : threads) {
             t.join();
         }
     }
-    void work_for(int64_t ns, int steps, const std::function<void()> &aside)
+    void work_for(int64_t ns, const std::function<void()> &aside)
     {
         int64_t end = gfs_clock_mono() + ns;
+        size_t each = static_cast<size_t>(n_volumes / n_workers);
         work(
-            [&](int round) {
-                return tally.wrong == 0 && (seconds > 0 ? gfs_clock_mono() < end : round < 1);
+            [&](size_t n) {
+                return tally.wrong == 0 && (seconds > 0 ? gfs_clock_mono() < end : n < each);
             },
-            steps, aside);
+            aside);
+    }
+    void count_mounted()
+    {
+        std::set<std::string> ids; // {kubelet}/pods/VOLUME-POD/...
+        size_t skip = kubelet.size() + sizeof("/pods/") - 1;
+        std::vector<std::string> mounts = mounts_below(kubelet + "/pods");
+        for (const auto &m : mounts) {
+            ids.insert(m.substr(skip, m.find('-', skip) - skip));
+        }
+        most_targets = std::max(most_targets, mounts.size());
+        most_volumes = std::max(most_volumes, ids.size());
+    }
+    size_t volumes_used() const
+    {
+        size_t n = 0;
+        for (const auto &v : volumes) {
+            n += v->sessions > 0;
+        }
+        return n;
     }
 
     // ---- what may leak ----
@@ -241,6 +265,8 @@ class Driver : public Keeper
         std::vector<std::string> left = mounts_below(kubelet);
         EXPECT_TRUE(left.empty()) << left.size() << " mounts, first " << left.front();
         EXPECT_EQ(count_in(dir + "/state/volumes"), 0u);
+        EXPECT_LE(mounts_below(runtime).size(), static_cast<size_t>(n_real) + 1)
+            << "file systems mounted over each other";
         for (const auto &v : volumes) {
             for (const auto &target : v->targets) {
                 EXPECT_FALSE(exists(target)) << target;
@@ -253,10 +279,9 @@ class Driver : public Keeper
 TEST_F(Driver, NoWrongAnswerAndNothingLeft)
 {
     int64_t share = static_cast<int64_t>(seconds) * GFS_NS_PER_S / 4;
-    int steps = seconds > 0 ? 3 * n_pods : 12;
 
     // Half of the time with kills, then two quiet quarters: what grows from one to the next leaks.
-    work_for(2 * share, steps, [&] {
+    work_for(2 * share, [&] {
         (void)poll(nullptr, 0, static_cast<int>(100 + rng() % 900));
         disturb();
     });
@@ -264,10 +289,10 @@ TEST_F(Driver, NoWrongAnswerAndNothingLeft)
     expect_nothing_left();
     restart_plugin(SIGTERM);
 
-    auto quiet = [] { (void)poll(nullptr, 0, 20); };
-    work_for(share, steps, quiet);
+    auto quiet = [] { (void)poll(nullptr, 0, 100); };
+    work_for(share, quiet);
     Usage plugin_before = usage(plugin), keeper_before = usage(keeper);
-    work_for(share, steps, quiet);
+    work_for(share, quiet);
     expect_nothing_left();
     EXPECT_TRUE(eventually([&] { return usage(plugin).fds <= plugin_before.fds; }, 20))
         << usage(plugin).fds << " descriptors, before " << plugin_before.fds;
@@ -275,16 +300,24 @@ TEST_F(Driver, NoWrongAnswerAndNothingLeft)
         << usage(keeper).fds << " descriptors of the keeper, before " << keeper_before.fds;
     Usage after = usage(plugin);
     EXPECT_LE(after.rss_mb, plugin_before.rss_mb * 1.25 + 8);
-    EXPECT_LE(after.threads, plugin_before.threads + kWorkers);
+    Usage keeper_after = usage(keeper);
+    EXPECT_LE(keeper_after.rss_mb, keeper_before.rss_mb * 1.25 + 8);
+    EXPECT_LE(after.threads, plugin_before.threads + n_workers);
 
     EXPECT_EQ(tally.wrong, 0u) << tally.first_wrong;
     EXPECT_LE(tally.stray * 100, tally.calls + 400) << "unavailable without a reason";
-    printf("seed %u: %u calls in %u sessions on %d volumes, %u kills; unavailable %u (%u stray), "
-           "aborted %u, given up %u, late %u; plugin %.1f -> %.1f MB, %zu -> %zu descriptors\n",
-           seed, tally.calls.load(), tally.sessions.load(), n_volumes, weather.over.load(),
-           tally.unavailable.load(), tally.stray.load(), tally.aborted.load(),
-           tally.timeouts.load(), tally.late.load(), plugin_before.rss_mb, after.rss_mb,
-           plugin_before.fds, after.fds);
+    printf(
+        "seed %u: %u calls in %u sessions on %zu of %d volumes with %d pods each, at most %zu "
+        "volumes with %zu targets at once; %u kills; unavailable %u (%u stray), aborted %u, given "
+        "up %u, late %u, wrong %u\n",
+        seed, tally.calls.load(), tally.sessions.load(), volumes_used(), n_volumes, n_pods,
+        most_volumes, most_targets, weather.over.load(), tally.unavailable.load(),
+        tally.stray.load(), tally.aborted.load(), tally.timeouts.load(), tally.late.load(),
+        tally.wrong.load());
+    printf("plugin %.1f -> %.1f MB, %zu -> %zu descriptors, %zu -> %zu threads; keeper %.1f -> "
+           "%.1f MB\n",
+           plugin_before.rss_mb, after.rss_mb, plugin_before.fds, after.fds, plugin_before.threads,
+           after.threads, keeper_before.rss_mb, keeper_after.rss_mb);
 
     int status = stop_plugin(SIGTERM);
     EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
