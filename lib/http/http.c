@@ -6,13 +6,12 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define TIMEOUT_SECONDS 10
+#include "server_priv.h"
 
 struct route {
     const char *path;
@@ -27,7 +26,7 @@ struct health {
 };
 
 struct gfs_http {
-    struct MHD_Daemon *daemon;
+    struct gfsi_http_server *server;
     struct route routes[GFS_HTTP_ROUTES_MAX];
     size_t n_routes;
     struct health health[GFS_HTTP_ROUTES_MAX];
@@ -109,67 +108,31 @@ static const struct route *find_route(const struct gfs_http *http, const char *p
     return best != NULL && best->len == 1 && strcmp(path, "/") != 0 ? NULL : best;
 }
 
-static enum MHD_Result send_response(struct MHD_Connection *connection,
-                                     struct gfs_http_response *response)
+static void answer(void *user, const struct gfsi_http_head *head,
+                   struct gfs_http_response *response)
 {
-    if (response->body.error != 0) {
-        gfs_buf_clear(&response->body);
-        response->status = 500;
-        response->content_type = "text/plain; charset=utf-8";
-        (void)gfs_buf_puts(&response->body, "the answer is too large\n");
-    }
-    struct MHD_Response *r = MHD_create_response_from_buffer(
-        response->body.len, response->body.data, MHD_RESPMEM_MUST_COPY);
-    if (r == NULL) {
-        return MHD_NO;
-    }
-    (void)MHD_add_response_header(r, "Content-Type", response->content_type);
-    (void)MHD_add_response_header(r, "Cache-Control", "no-store");
-    (void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-    enum MHD_Result result = MHD_queue_response(connection, (unsigned)response->status, r);
-    MHD_destroy_response(r);
-    return result;
-}
-
-static enum MHD_Result on_request(void *user, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **state)
-{
-    (void)version;
-    (void)upload;
-    (void)state;
     const struct gfs_http *http = user;
-    if (*upload_size != 0) {
-        return MHD_NO; /* no handler takes a body: end the connection */
+    const struct route *route = find_route(http, head->path);
+    struct gfs_http_request request = {.path = head->path, .host = head->host, .connection = head};
+
+    if (route == NULL) {
+        response->status = 404;
+        (void)gfs_buf_puts(&response->body, "not found\n");
+        return;
     }
-
-    struct gfs_http_response response = {.status = 200,
-                                         .content_type = "text/plain; charset=utf-8"};
-    gfs_buf_init(&response.body, GFS_HTTP_BODY_MAX);
-    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
-    struct gfs_http_request request = {
-        .path = url, .host = host != NULL ? host : "", .connection = connection};
-    const struct route *route = find_route(http, url);
-
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        response.status = 405;
-        (void)gfs_buf_puts(&response.body, "only GET and HEAD\n");
-    } else if (route == NULL) {
-        response.status = 404;
-        (void)gfs_buf_puts(&response.body, "not found\n");
-    } else {
-        route->handler(&request, &response, route->user);
-    }
-
-    enum MHD_Result result = send_response(connection, &response);
-    gfs_buf_fini(&response.body);
-    return result;
+    route->handler(&request, response, route->user);
 }
 
 const char *gfs_http_query(const struct gfs_http_request *request, const char *name)
 {
-    return MHD_lookup_connection_value((struct MHD_Connection *)(uintptr_t)request->connection,
-                                       MHD_GET_ARGUMENT_KIND, name);
+    const struct gfsi_http_head *head = request->connection;
+
+    for (size_t i = 0; i < head->n_params; i++) {
+        if (strcmp(head->params[i].name, name) == 0) {
+            return head->params[i].value;
+        }
+    }
+    return NULL;
 }
 
 static int parse_address(const char *address, struct sockaddr_storage *out, socklen_t *out_len,
@@ -234,12 +197,9 @@ int gfs_http_start(struct gfs_http *http, const char *address, struct gfs_err *e
         return fd;
     }
 
-    http->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
-                                    on_request, http, MHD_OPTION_LISTEN_SOCKET, fd,
-                                    MHD_OPTION_CONNECTION_LIMIT, GFS_HTTP_CONNECTIONS_MAX,
-                                    MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_SECONDS, MHD_OPTION_END);
-    if (http->daemon == NULL) {
-        return gfs_err_set(err, GFS_EINTERNAL, "can't start the HTTP server on %s", address);
+    int rc = gfsi_http_server_start(fd, answer, http, &http->server, err);
+    if (rc < 0) {
+        return rc;
     }
     (void)GFS_TAKE_FD(fd);
     http->port = port;
@@ -248,11 +208,8 @@ int gfs_http_start(struct gfs_http *http, const char *address, struct gfs_err *e
 
 void gfs_http_stop(struct gfs_http *http)
 {
-    if (http->daemon != NULL) {
-        MHD_stop_daemon(http->daemon);
-        http->daemon = NULL;
-        http->port = 0;
-    }
+    http->server = gfsi_http_server_stop(http->server);
+    http->port = 0;
 }
 
 uint16_t gfs_http_port(const struct gfs_http *http)

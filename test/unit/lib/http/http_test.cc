@@ -2,7 +2,13 @@
 
 #include <curl/curl.h>
 #include <gtest/gtest.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <string>
+#include <vector>
 
 namespace
 {
@@ -58,6 +64,37 @@ class Http : public ::testing::Test
         a.type = type != nullptr ? type : "";
         curl_easy_cleanup(c);
         return a;
+    }
+
+    int Connect()
+    {
+        struct sockaddr_in sa = {};
+        sa.sin_family = AF_INET;
+        sa.sin_port = htons(gfs_http_port(http));
+        sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        EXPECT_EQ(0, connect(fd, reinterpret_cast<struct sockaddr *>(&sa), sizeof sa));
+        return fd;
+    }
+
+    // All of what comes until the server closes.
+    static std::string ReadAll(int fd)
+    {
+        std::string all;
+        char buffer[4096];
+        for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
+            all.append(buffer, static_cast<size_t>(n));
+        }
+        close(fd);
+        return all;
+    }
+
+    std::string Raw(const std::string &request)
+    {
+        int fd = Connect();
+        EXPECT_EQ(static_cast<ssize_t>(request.size()),
+                  send(fd, request.data(), request.size(), MSG_NOSIGNAL));
+        return ReadAll(fd);
     }
 
     struct gfs_http *http = nullptr;
@@ -137,6 +174,67 @@ TEST_F(Http, AnAnswerOverItsLimitIsAnErrorNotACutPage)
     Answer a = Get("/flood");
     EXPECT_EQ(500, a.status);
     EXPECT_EQ("the answer is too large\n", a.body);
+}
+
+TEST_F(Http, ALargeAnswerArrivesWhole)
+{
+    auto lots = [](const struct gfs_http_request *, struct gfs_http_response *response, void *) {
+        for (int i = 0; i < 500000; i++) {
+            gfs_buf_printf(&response->body, "%09d\n", i);
+        }
+    };
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/lots", lots, nullptr));
+    Start();
+    Answer a = Get("/lots");
+    EXPECT_EQ(5000000u, a.body.size());
+    EXPECT_EQ("000499999\n", a.body.substr(a.body.size() - 10));
+}
+
+TEST_F(Http, AHeadRequestIsAnsweredWithoutTheBody)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    std::string answer = Raw("HEAD /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_EQ(0u, answer.find("HTTP/1.1 200 OK\r\n")) << answer;
+    EXPECT_NE(std::string::npos, answer.find("Content-Length: 6\r\n")) << answer;
+    EXPECT_EQ(answer.size() - 4, answer.find("\r\n\r\n")) << answer;
+}
+
+TEST_F(Http, RequestsInPiecesAreServedAndNonsenseIsRefused)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    int fd = Connect();
+    for (char c : std::string("GET /a HTTP/1.1\r\nHost: x\r\n\r\n")) {
+        ASSERT_EQ(1, send(fd, &c, 1, MSG_NOSIGNAL));
+    }
+    std::string answer = ReadAll(fd);
+    EXPECT_NE(std::string::npos, answer.find("\r\n\r\na /a -")) << answer;
+
+    EXPECT_EQ(0u, Raw("nonsense\r\n\r\n").find("HTTP/1.1 400 "));
+    EXPECT_EQ(0u, Raw("GET /a HTTP/1.1\r\nX: " + std::string(8000, 'x') +
+                      "\r\nY: " + std::string(400, 'y') + "\r\n\r\n")
+                      .find("HTTP/1.1 431 "));
+    EXPECT_EQ(0u, Raw("GET /a HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody").find("HTTP/1.1 400 "));
+}
+
+// Connections that say nothing take places, no more than there are, and give them back.
+TEST_F(Http, IdleConnectionsCostNobodyElseAnAnswer)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    std::vector<int> idle;
+    for (int i = 0; i < GFS_HTTP_CONNECTIONS_MAX - 1; i++) {
+        idle.push_back(Connect());
+    }
+    EXPECT_EQ(200, Get("/a").status);
+    for (int fd : idle) {
+        close(fd);
+    }
+    EXPECT_EQ(200, Get("/a").status);
 }
 
 TEST_F(Http, APortInUseIsNamed)

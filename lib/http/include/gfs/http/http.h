@@ -1,7 +1,7 @@
-/* The small HTTP server of every daemon: metrics, health, a status page. Built on libmicrohttpd.
+/* The small HTTP server of every daemon: metrics, health, a status page.
  *
- * GET and HEAD only, no request bodies, bounded connections. Meant for operators and scrapers, not
- * for data.
+ * GET and HEAD only, no request bodies, bounded connections, one request each. Meant for operators
+ * and scrapers, not for data.
  *
  * Threads: one internal thread runs all handlers, one at a time: a handler must not block. Routes
  * are added before gfs_http_start. */
