@@ -300,7 +300,7 @@ static int result_error(int error, const char *what, struct gfs_err *err)
 int gfsi_prober_open(struct gfs_csi_prober *p, int fd, const char *sub_path, int64_t timeout_ns,
                      int *out_fd, mode_t *out_mode, struct gfs_err *err)
 {
-    struct gfsi_probe_result result;
+    struct gfsi_probe_result result = {.fd = -1};
     int rc = ask_and_wait(p, GFSI_PROBE_OPEN, fd, sub_path, timeout_ns, &result, err);
 
     if (rc == 0) {
@@ -319,7 +319,7 @@ int gfsi_prober_open(struct gfs_csi_prober *p, int fd, const char *sub_path, int
 
 int gfsi_prober_check(struct gfs_csi_prober *p, int fd, int64_t timeout_ns, struct gfs_err *err)
 {
-    struct gfsi_probe_result result;
+    struct gfsi_probe_result result = {.fd = -1};
     int rc = ask_and_wait(p, GFSI_PROBE_STATFS, fd, "", timeout_ns, &result, err);
 
     return rc < 0 ? rc : result_error(result.error, "mount", err);

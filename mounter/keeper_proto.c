@@ -345,7 +345,7 @@ static int decode_info(const struct field *record, struct gfs_keeper_info *out, 
 {
     struct cursor in = {.data = record->value, .left = record->len};
     struct gfs_keeper_info info = {.id = "", .mountpoint = "", .launch = ""};
-    struct field f;
+    struct field f = {0};
     uint64_t seen = 0;
     int rc;
 
@@ -434,7 +434,7 @@ int gfs_keeper_msg_decode(const void *data, size_t len, struct gfs_keeper_msg *o
 {
     const unsigned char *header = data;
     struct cursor in;
-    struct field f;
+    struct field f = {0};
     uint64_t seen = 0;
     int rc;
 
