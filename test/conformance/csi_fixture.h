@@ -332,7 +332,7 @@ class Fixture : public ::testing::Test
     {
         return {"--launch-mode=pod", "--keeper-socket="};
     }
-    void start_plugin()
+    void spawn_plugin()
     {
         std::vector<std::string> args = {CSI_PLUGIN_PATH,
                                          "start",
@@ -363,6 +363,10 @@ class Fixture : public ::testing::Test
             execv(argv[0], argv.data());
             _exit(127);
         }
+    }
+    void start_plugin()
+    {
+        spawn_plugin();
         client = std::make_unique<Client>(socket);
         ASSERT_TRUE(eventually([&] { return probe(*client) == OK || plugin_died(); }))
             << log_text();
