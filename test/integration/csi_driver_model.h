@@ -236,6 +236,7 @@ class KubeletWorker
         } else if (is_open(o.code)) {
             v.staged = v.staged == Is::No ? Is::No : Is::Maybe;
         }
+        v.late |= o.given_up;
         return o.code == OK && v.staged == Is::No;
     }
     void until_ok(VolumeModel &v, size_t pod, bool (KubeletWorker::*one)(VolumeModel &, size_t))
