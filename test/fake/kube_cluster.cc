@@ -115,7 +115,9 @@ KubeCluster::KubeCluster()
     for (int n = 1; n <= NODES; n++) {
         Create("/api/v1/nodes", "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":"
                                 "\"node" +
-                                    std::to_string(n) + "\"}}");
+                                    std::to_string(n) +
+                                    "\",\"labels\":{\"kubernetes.io/hostname\":\"host-node" +
+                                    std::to_string(n) + "\"}}}");
     }
     api_.Handle([this](const Request &r) { return Handle(r); });
 }
@@ -170,6 +172,18 @@ std::vector<std::string> KubeCluster::Paths(const std::string &part)
         }
     }
     return paths;
+}
+
+bool KubeCluster::Told(const std::string &reason, const std::string &part)
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    for (const auto &[path, object] : objects_) {
+        if (path.find("/events/") != std::string::npos && object.text("reason") == reason &&
+            object.text("message").find(part) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool KubeCluster::WaitFor(const std::function<bool()> &what)
@@ -440,6 +454,7 @@ void KubeCluster::Store(const std::string &path, Json object, const char *type)
     if (path.find("/apis/apps/") == 0) {
         dirty_.insert(path);
     }
+    NoteVolumes(path, object, strcmp(type, "DELETED") == 0);
     log_.push_back(Event{type, t.collection, t.ns, Text(object), Labels(object), version_});
     cond_.notify_all();
 }

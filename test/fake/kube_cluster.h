@@ -1,6 +1,7 @@
 // A cluster without nodes for tests of controllers: an API server that keeps objects, versions,
-// finalizers and owners as Kubernetes does, watches, and its own controllers of sets of pods. It
-// fails on demand, and tells before and after each write so that a test can end the writer there.
+// finalizers and owners as Kubernetes does, watches, and its own controllers of sets of pods and
+// of their claims (those of a class wait for its provisioner). It fails on demand, and tells before
+// and after each write so that a test can end the writer there.
 //
 // Less than the real one: no validation, no defaults, no admission; server-side apply knows one
 // owner of fields per object; what has no owner any more goes at once.
@@ -85,6 +86,8 @@ class KubeCluster
     bool WaitFor(const std::function<bool()> &what);
     // Waits until no request has come for three seconds; false when it takes more than a minute.
     bool WaitQuiet();
+    // Whether an event of that reason has `part` in its text.
+    bool Told(const std::string &reason, const std::string &part);
     size_t Requests(); // watches aside
     size_t Writes();
     size_t Watches();
@@ -94,6 +97,8 @@ class KubeCluster
     void FailEvery(size_t n, unsigned seed);
     // Events of different kinds come in random order, and watches end early or with 410.
     void Shuffle(unsigned seed);
+    // The scheduler's next choice for a claim, whether there is such a node or not.
+    void ChooseNext(const std::string &node);
     // Called once, before or after the n-th write from now on is carried out.
     void AtWrite(size_t n, bool after, std::function<void()> then);
 
@@ -140,6 +145,16 @@ class KubeCluster
     void SyncSet(const std::string &path);
     void AddPod(const Json &set, const std::string &ns, int on);
     void Lose(const std::string &path, const Json &pod);
+    void NoteVolumes(const std::string &path, const Json &object, bool gone);
+    void AwaitVolumes(const Json &set, const Target &pod, const Json &json);
+    void MakeClaim(const Json &pod, const std::string &ns, const std::string &name);
+    std::string Choose();
+    std::string PlaceOf(const Json &claim, bool *any);
+    void Schedule(const std::string &path);
+    void SetPhase(const std::string &path, const char *phase, const std::string &volume);
+    void Bind(const std::string &path);
+    void Release(const std::string &path);
+    void SyncVolumes();
 
     std::recursive_mutex mutex_;
     std::condition_variable_any cond_;
@@ -148,7 +163,13 @@ class KubeCluster
     std::set<std::string> uids_;                        // of all objects
     std::map<std::string, std::set<std::string>> pods_; // of a set, by its uid
     std::set<std::string> dirty_;                       // sets to look at
-    bool orphans_ = false;                              // there may be some
+    std::set<std::string> waiting_;                     // pods, for their volumes
+    std::set<std::string> loose_;                       // volumes to look at
+    std::set<std::string> going_;                       // claims that are deleted and still there
+    bool volumes_ = false;                              // any of them may have something to do
+    std::string choice_;                                // of the scheduler
+    size_t scheduled_ = 0;
+    bool orphans_ = false; // there may be some
     std::vector<Event> log_;
     std::vector<std::shared_ptr<Watch>> watches_;
     std::mt19937 random_;

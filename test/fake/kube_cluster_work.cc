@@ -133,8 +133,9 @@ bool KubeCluster::Pull(Watch *watch, std::string *piece)
 /* Until nothing changes any more. */
 void KubeCluster::Settle()
 {
-    while (orphans_ || !dirty_.empty()) {
+    while (orphans_ || !dirty_.empty() || volumes_) {
         Collect();
+        SyncVolumes();
         std::set<std::string> now;
         now.swap(dirty_);
         for (const auto &path : now) {
@@ -183,6 +184,7 @@ void KubeCluster::AddPod(const Json &set, const std::string &ns, int on)
     }
     json_object_set_new(pod.at("metadata"), "name", json_string(t.name.c_str()));
     pods_[set.text("metadata", "uid")].insert(t.Path());
+    AwaitVolumes(set, t, pod);
     Add(t, pod);
 }
 

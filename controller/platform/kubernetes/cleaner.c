@@ -7,6 +7,7 @@
 #include <gfs/base/buf.h>
 
 #include "platform/kubernetes/cleanup.h"
+#include "platform/kubernetes/journal.h"
 #include "platform/kubernetes/objects_priv.h"
 
 #define GRACE_SECONDS 60 /* Fluid's defaults of cleanCachePolicy */
@@ -27,22 +28,11 @@ static const json_t *spec(const json_t *runtime)
     return json_object_get(runtime, "spec");
 }
 
-static bool journal_on_node(const json_t *runtime)
-{
-    const json_t *journal = gfs_kube_at(spec(runtime), "master", "journal", NULL);
-    const char *type = json_string_value(json_object_get(journal, "volumeType"));
-
-    if (type == NULL || type[0] == '\0') {
-        return json_object_get(journal, "storageClass") == NULL;
-    }
-
-    return strcmp(type, "hostPath") == 0;
-}
-
 char gfsi_kube_leaves(const json_t *runtime, enum gfs_role role)
 {
     switch (role) {
-    case GFS_ROLE_MASTER: return (char)(journal_on_node(runtime) ? 'm' : 0);
+    case GFS_ROLE_MASTER:
+        return strcmp(gfsi_kube_journal_kind(spec(runtime)), "hostPath") == 0 ? 'm' : (char)0;
     case GFS_ROLE_WORKER: return 'w';
     case GFS_ROLE_FUSE: return 'f';
     default: return 0;
@@ -163,12 +153,10 @@ static void add(struct cleaner *c, const char *root, const char *below)
 static void add_journal(struct cleaner *c, const json_t *runtime,
                         const struct gfsi_kube_place *place)
 {
-    const char *root =
-        json_string_value(gfs_kube_at(spec(runtime), "master", "journal", "path", NULL));
     char below[1024];
 
     (void)snprintf(below, sizeof(below), "%s/%s/%s", c->ns, c->name, c->uid);
-    add(c, root != NULL && root[0] == '/' ? root : place->journal_root, below);
+    add(c, gfsi_kube_journal_root(spec(runtime), place), below);
 }
 
 static void add_tiers(struct cleaner *c, const json_t *runtime, const struct gfs_runtime *parsed)

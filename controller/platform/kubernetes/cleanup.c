@@ -7,6 +7,7 @@
 #include <gfs/base/clock.h>
 #include <gfs/base/log.h>
 
+#include "platform/kubernetes/journal.h"
 #include "platform/kubernetes/kube_priv.h"
 
 #define POLL_NS     GFS_NS_PER_S
@@ -55,6 +56,34 @@ static bool note_pod(void *arg, json_t *pod)
     return true;
 }
 
+static bool node_gone(struct gfsi_kube *k, const char *node)
+{
+    json_t *found = gfsi_kube_get(k, GFSI_KUBE_NODES, "", node);
+    bool synced = gfs_kube_informer_wait_synced(k->informers[GFSI_KUBE_NODES], gfs_clock_mono());
+
+    json_decref(found);
+    return synced && found == NULL;
+}
+
+/* A journal is where its volume is, also before and after its master's pod. */
+static void note_journals(struct places *p)
+{
+    const struct gfsi_kube_round *r = p->round;
+    json_t *volumes = gfsi_kube_journals(r->k, r->ns, r->name);
+    json_t *volume = NULL;
+    size_t i = 0;
+
+    json_array_foreach(volumes, i, volume)
+    {
+        const char *node = gfsi_kube_meta(volume, "annotations", GFSI_KUBE_JOURNAL_NODE);
+
+        if (node[0] != '\0' && !node_gone(r->k, node)) {
+            p->added += gfsi_kube_nodes_add(p->nodes, node, 'm');
+        }
+    }
+    json_decref(volumes);
+}
+
 static int write_nodes(struct gfsi_kube_round *r, const json_t *nodes)
 {
     char *text = gfsi_kube_nodes_print(nodes);
@@ -86,6 +115,7 @@ int gfsi_kube_note_nodes(struct gfsi_kube_round *r)
     int rc = 0;
 
     gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], note_pod, &p);
+    note_journals(&p);
     if (p.added > 0) {
         rc = write_nodes(r, p.nodes);
     }
@@ -130,19 +160,30 @@ static int delete_journals(struct gfsi_kube_round *r)
     int rc = 0;
 
     for (int i = 0; rc == 0 && i < GFS_MASTERS_MAX; i++) {
-        char name[GFS_KUBE_NAME_MAX + 1];
-
-        (void)snprintf(name, sizeof(name), "journal-%.200s-master-%d", r->name, i);
-
-        json_t *claim = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, name);
+        json_t *claim = gfsi_kube_journal_claim(r, i);
 
         if (claim != NULL && !gfsi_kube_deleting(claim)) {
-            rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumeclaims, r->ns, name, r->err);
+            rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumeclaims, r->ns,
+                                  gfs_kube_name(claim), r->err);
         }
         json_decref(claim);
     }
 
     return rc;
+}
+
+/* The nodes of volumes that are left are known, and cleaned when those are gone. */
+static int end_journals(struct gfsi_kube_round *r, json_t *nodes)
+{
+    struct places p = {.round = r, .nodes = nodes};
+    int rc = 0;
+
+    note_journals(&p);
+    if (p.added > 0) {
+        rc = write_nodes(r, nodes);
+    }
+
+    return rc < 0 ? rc : gfsi_kube_journals_end(r->k, r->ns, r->name, r->err);
 }
 
 /* The pods of the runtime that are left, by node: {"node": true}, and those that clean. */
@@ -170,15 +211,6 @@ static bool look(void *arg, json_t *pod)
     }
 
     return true;
-}
-
-static bool node_gone(struct gfsi_kube *k, const char *node)
-{
-    json_t *found = gfsi_kube_get(k, GFSI_KUBE_NODES, "", node);
-    bool synced = gfs_kube_informer_wait_synced(k->informers[GFSI_KUBE_NODES], gfs_clock_mono());
-
-    json_decref(found);
-    return synced && found == NULL;
 }
 
 enum step { WAITING, DONE, GAVE_UP };
@@ -249,6 +281,22 @@ static int64_t deadline_of(struct gfsi_kube_round *r, size_t nodes)
            SPARE_NS + (int64_t)nodes * PER_NODE_NS;
 }
 
+/* A journal's directory goes after its volume. */
+static void look_at_journals(struct left *l)
+{
+    json_t *volumes = gfsi_kube_journals(l->round->k, l->round->ns, l->round->name);
+    json_t *volume = NULL;
+    size_t i = 0;
+
+    json_array_foreach(volumes, i, volume)
+    {
+        const char *node = gfsi_kube_meta(volume, "annotations", GFSI_KUBE_JOURNAL_NODE);
+
+        (void)json_object_set_new(l->busy, node, json_true());
+    }
+    json_decref(volumes);
+}
+
 /* Takes the cleaned nodes out of `nodes`; what was given up goes to `failed`. */
 static int clean_nodes(struct gfsi_kube_round *r, json_t *nodes, json_t *failed)
 {
@@ -260,6 +308,7 @@ static int clean_nodes(struct gfsi_kube_round *r, json_t *nodes, json_t *failed)
     int rc = 0;
 
     gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], look, &l);
+    look_at_journals(&l);
     json_object_foreach_safe(nodes, next, node, letters)
     {
         rc = clean_node(r, &l, node, json_string_value(letters), &running);
@@ -312,6 +361,9 @@ int64_t gfsi_kube_clean(struct gfsi_kube_round *r)
 
     if (rc == 0) {
         rc = delete_journals(r);
+    }
+    if (rc == 0) {
+        rc = end_journals(r, nodes);
     }
     if (rc == 0 && json_object_size(nodes) > 0) {
         r->pair = gfsi_kube_pair_get(r->k, r->key, gfs_kube_uid(r->runtime));

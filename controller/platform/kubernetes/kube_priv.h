@@ -100,12 +100,24 @@ int gfsi_kube_note_nodes(struct gfsi_kube_round *r);
  * when to come back, ns. */
 int64_t gfsi_kube_clean(struct gfsi_kube_round *r);
 
+/* ---- journals.c ---- */
+/* The claim of that master's journal, a new reference; NULL when there is none. */
+json_t *gfsi_kube_journal_claim(struct gfsi_kube_round *r, int master);
+/* Makes the volumes that claims of ours wait for. */
+int gfsi_kube_journals_provide(struct gfsi_kube_round *r);
+/* The volumes of ours of that runtime, a new array. */
+json_t *gfsi_kube_journals(struct gfsi_kube *k, const char *ns, const char *name);
+/* Deletes those whose claim is gone; the runtime may be gone too. */
+int gfsi_kube_journals_end(struct gfsi_kube *k, const char *ns, const char *name,
+                           struct gfs_err *err);
+
 /* ---- trim.c: new references ---- */
 json_t *gfsi_kube_trim_users(json_t *object); /* what users write: all but field managers */
 json_t *gfsi_kube_trim_part(json_t *object);  /* metadata */
 json_t *gfsi_kube_trim_set(json_t *object);   /* and status */
 json_t *gfsi_kube_trim_pod(json_t *object);
 json_t *gfsi_kube_trim_volume(json_t *object);
+json_t *gfsi_kube_trim_claim(json_t *object);
 json_t *gfsi_kube_trim_node(json_t *object);
 
 /* ---- observe.c ---- */

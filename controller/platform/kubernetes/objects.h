@@ -2,7 +2,7 @@
  *
  *   headless Service NAME-master-i      names of the masters; also while they are not ready
  *   ConfigMap NAME-config               goosefs-site.properties of masters, workers and clients
- *   StatefulSet NAME-master             journal on a PVC or a directory of the node
+ *   StatefulSet NAME-master             journals on claims: journal.h
  *   PodDisruptionBudget NAME-master     a majority stays
  *   PodDisruptionBudget NAME-worker     one at a time
  *   ReplicaSet NAME-worker              pods NAME-worker-xxxxx, one per node

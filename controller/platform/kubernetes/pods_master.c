@@ -1,66 +1,42 @@
 /* Pods of masters: StatefulSet NAME-master. */
-#include <stdio.h>
+#include <stdbool.h>
 #include <string.h>
 
-#include "platform/kubernetes/objects_priv.h"
+#include <gfs/kube/client.h>
 
-#define JOURNAL_SIZE "30Gi" /* of a claim that names none; Fluid's emptyDir had it */
+#include "platform/kubernetes/journal.h"
+#include "platform/kubernetes/objects_priv.h"
 
 static const char *journal_text(const struct gfsi_kube_build *b, const char *field)
 {
-    const json_t *journal = json_object_get(json_object_get(b->runtime, "master"), "journal");
-
-    return json_string_value(json_object_get(journal, field));
+    return json_string_value(gfs_kube_at(b->runtime, "master", "journal", field, NULL));
 }
 
-static bool journal_is(const struct gfsi_kube_build *b, const char *type)
-{
-    const char *wanted = journal_text(b, "volumeType");
-
-    if (wanted == NULL || wanted[0] == '\0') {
-        wanted = journal_text(b, "storageClass") != NULL ? "pvc" : "hostPath";
-    }
-
-    return strcmp(wanted, type) == 0;
-}
-
-/* By uid: a runtime made anew under the same name must not find the log of the one before. */
-static json_t *journal_volume(const struct gfsi_kube_build *b)
-{
-    const char *root = journal_text(b, "path");
-    char path[4096];
-
-    if (journal_is(b, "emptyDir")) {
-        return json_pack("{s:s, s:{}}", "name", "journal", "emptyDir");
-    }
-
-    (void)snprintf(path, sizeof(path), "%s/%s/%s/%s",
-                   root != NULL && root[0] == '/' ? root : b->place->journal_root, b->plan->ns,
-                   b->plan->name, b->uid);
-    return gfsi_kube_host_volume("journal", path);
-}
-
-static json_t *journal_claims(const struct gfsi_kube_build *b)
+/* Of the user's storage class, or of the one whose volumes we make: journal.h. */
+static json_t *journal_claims(const struct gfsi_kube_build *b, bool on_node)
 {
     const char *size = journal_text(b, "size");
+    const char *class = on_node ? GFSI_KUBE_JOURNAL_CLASS : journal_text(b, "storageClass");
     json_t *spec = json_pack("{s:[s], s:{s:{s:s}}}", "accessModes", "ReadWriteOnce", "resources",
-                             "requests", "storage", size != NULL ? size : JOURNAL_SIZE);
+                             "requests", "storage", size != NULL ? size : GFSI_KUBE_JOURNAL_SIZE);
 
-    if (journal_text(b, "storageClass") != NULL) {
-        gfsi_kube_set(spec, "storageClassName", json_string(journal_text(b, "storageClass")));
+    if (class != NULL) {
+        gfsi_kube_set(spec, "storageClassName", json_string(class));
     }
 
     return json_pack("[{s:{s:s, s:o}, s:o}]", "metadata", "name", "journal", "labels",
                      gfsi_kube_labels(b, "goosefs-master"), "spec", spec);
 }
 
-static json_t *journal_mount(const char *leaf)
+/* A volume of ours is one master's already; others may hold more than journals. */
+static json_t *journal_mount(const char *leaf, bool on_node)
 {
     return json_pack("{s:s, s:o, s:o}", "name", "journal", "mountPath", json_sprintf("/%s", leaf),
-                     "subPathExpr", json_sprintf("$(POD_NAME)/%s", leaf));
+                     on_node ? "subPath" : "subPathExpr",
+                     on_node ? json_string(leaf) : json_sprintf("$(POD_NAME)/%s", leaf));
 }
 
-static json_t *master_container(const struct gfsi_kube_build *b)
+static json_t *master_container(const struct gfsi_kube_build *b, bool on_node)
 {
     const struct gfs_service *service = &b->plan->services[0];
     json_t *c = gfsi_kube_container(b, GFS_ROLE_MASTER, "master");
@@ -79,8 +55,8 @@ static json_t *master_container(const struct gfsi_kube_build *b)
     gfsi_kube_set(c, "ports", ports);
     gfsi_kube_set(c, "readinessProbe", gfsi_kube_http_probe("/readyz", web, 2, 3));
     gfsi_kube_set(c, "livenessProbe", gfsi_kube_http_probe("/healthz", web, 10, 6));
-    (void)json_array_append_new(mounts, journal_mount("journal"));
-    (void)json_array_append_new(mounts, journal_mount("metastore"));
+    (void)json_array_append_new(mounts, journal_mount("journal", on_node));
+    (void)json_array_append_new(mounts, journal_mount("metastore", on_node));
     return c;
 }
 
@@ -89,14 +65,17 @@ static json_t *master_container(const struct gfsi_kube_build *b)
 json_t *gfsi_kube_master_set(const struct gfsi_kube_build *b)
 {
     static const char role[] = "goosefs-master";
-    bool claims = journal_is(b, "pvc");
+    const char *kind = gfsi_kube_journal_kind(b->runtime);
+    bool on_node = strcmp(kind, "hostPath") == 0;
+    bool claims = strcmp(kind, "emptyDir") != 0;
     json_t *volumes = json_pack("[o]", gfsi_kube_conf_volume(b, GFS_ROLE_MASTER));
 
     if (!claims) {
-        (void)json_array_append_new(volumes, journal_volume(b));
+        (void)json_array_append_new(volumes,
+                                    json_pack("{s:s, s:{}}", "name", "journal", "emptyDir"));
     }
 
-    json_t *c = master_container(b);
+    json_t *c = master_container(b, on_node);
 
     gfsi_kube_secrets(b, json_object_get(c, "volumeMounts"), volumes);
 
@@ -117,7 +96,7 @@ json_t *gfsi_kube_master_set(const struct gfsi_kube_build *b)
                             gfsi_kube_template(b, GFS_ROLE_MASTER, role, spec));
 
     if (claims) {
-        gfsi_kube_set(sts, "volumeClaimTemplates", journal_claims(b));
+        gfsi_kube_set(sts, "volumeClaimTemplates", journal_claims(b, on_node));
     }
 
     return json_pack("{s:o}", "spec", sts);

@@ -160,7 +160,13 @@ static int64_t work(struct gfsi_kube_round *r)
     int rc = effects != NULL ? apply_objects(r) : GFS_ENOMEM;
 
     if (rc == 0) {
+        rc = gfsi_kube_journals_provide(r);
+    }
+    if (rc == 0) {
         rc = gfsi_kube_note_nodes(r);
+    }
+    if (rc == 0) {
+        rc = gfsi_kube_journals_end(r->k, r->ns, r->name, r->err);
     }
     if (rc == 0) {
         rc = gfsi_kube_observe(r, &seen);
@@ -327,7 +333,7 @@ int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct
     r.runtime = gfsi_kube_get(k, GFSI_KUBE_RUNTIMES, r.ns, r.name);
     if (r.runtime == NULL) {
         gfsi_kube_pair_drop(k, key);
-        return 0;
+        return gfsi_kube_journals_end(k, r.ns, r.name, err);
     }
 
     r.dataset = gfsi_kube_get(k, GFSI_KUBE_DATASETS, r.ns, r.name);

@@ -49,8 +49,19 @@ json_t *gfsi_kube_trim_pod(json_t *object)
 
 json_t *gfsi_kube_trim_volume(json_t *object)
 {
-    return json_pack("{s:o, s:{s:O*}}", "metadata", metadata(object), "spec", "claimRef",
-                     gfs_kube_at(object, "spec", "claimRef", NULL));
+    return json_pack("{s:o, s:{s:O*}, s:{s:O*}}", "metadata", metadata(object), "spec", "claimRef",
+                     gfs_kube_at(object, "spec", "claimRef", NULL), "status", "phase",
+                     gfs_kube_at(object, "status", "phase", NULL));
+}
+
+json_t *gfsi_kube_trim_claim(json_t *object)
+{
+    const json_t *spec = json_object_get(object, "spec");
+
+    return json_pack("{s:o, s:{s:O*, s:O*, s:O*}}", "metadata", metadata(object), "spec",
+                     "storageClassName", json_object_get(spec, "storageClassName"), "volumeName",
+                     json_object_get(spec, "volumeName"), "resources",
+                     json_object_get(spec, "resources"));
 }
 
 json_t *gfsi_kube_trim_node(json_t *object)

@@ -70,17 +70,22 @@ static void on_claim(void *arg, json_t *before, json_t *now)
 {
     struct gfsi_kube *k = arg;
     const json_t *object = now != NULL ? now : before;
+    const char *release = gfsi_kube_meta(object, "labels", "release"); /* of a journal */
 
-    add_key(k->runtimes, gfs_kube_namespace(object), gfs_kube_name(object));
+    add_key(k->runtimes, gfs_kube_namespace(object),
+            release[0] != '\0' ? release : gfs_kube_name(object));
 }
 
 static void on_volume(void *arg, json_t *before, json_t *now)
 {
     struct gfsi_kube *k = arg;
-    const json_t *claim = gfs_kube_at(now != NULL ? now : before, "spec", "claimRef", NULL);
+    const json_t *object = now != NULL ? now : before;
+    const json_t *claim = gfs_kube_at(object, "spec", "claimRef", NULL);
+    const char *release = gfsi_kube_meta(object, "labels", "release"); /* of a journal */
     const char *ns = json_string_value(json_object_get(claim, "namespace"));
 
-    add_key(k->runtimes, ns != NULL ? ns : "", json_string_value(json_object_get(claim, "name")));
+    add_key(k->runtimes, ns != NULL ? ns : "",
+            release[0] != '\0' ? release : json_string_value(json_object_get(claim, "name")));
 }
 
 int gfsi_kube_watch(struct gfsi_kube *k, struct gfs_err *err)
@@ -106,7 +111,7 @@ int gfsi_kube_watch(struct gfsi_kube *k, struct gfs_err *err)
         [GFSI_KUBE_VOLUMES] = {&gfs_kube_persistentvolumes, &ours, on_volume,
                                gfsi_kube_trim_volume},
         [GFSI_KUBE_CLAIMS] = {&gfs_kube_persistentvolumeclaims, &ours, on_claim,
-                              gfsi_kube_trim_part},
+                              gfsi_kube_trim_claim},
         [GFSI_KUBE_NODES] = {&gfs_kube_nodes, &all, on_node, gfsi_kube_trim_node},
     };
     /* dataset-controller alone needs the two kinds users write. */

@@ -151,7 +151,7 @@ TEST(KubernetesObjects, ClientsOfOtherNamespacesGetLongerNames)
     EXPECT_EQ(master.find("goosefs.master.hostname"), std::string::npos) << master;
 }
 
-TEST(KubernetesObjects, AJournalOnAClaimNeedsNoDirectoryOfTheNode)
+TEST(KubernetesObjects, AJournalIsOnAClaimOfTheUsersClassOrOfOurs)
 {
     Objects node(sample("runtime.yaml"));
     Objects claim(with("   journal: {storageClass: fast, size: 5Gi}\n"));
@@ -163,8 +163,14 @@ TEST(KubernetesObjects, AJournalOnAClaimNeedsNoDirectoryOfTheNode)
     EXPECT_STREQ(text_of(gfs_kube_at(wanted, "spec", "storageClassName", nullptr)), "fast");
     EXPECT_STREQ(text_of(gfs_kube_at(wanted, "spec", "resources", "requests", "storage", nullptr)),
                  "5Gi");
-    EXPECT_EQ(claim.text().find("/var/lib/goosefs"), std::string::npos);
-    EXPECT_NE(node.text().find("/var/lib/goosefs/default/hbase/11111111-2222-"), std::string::npos);
+    // Without a class of the user's, of ours: a volume of its own, on one node.
+    set = node.find("StatefulSet", "hbase-master");
+    wanted = json_array_get(gfs_kube_at(set, "spec", "volumeClaimTemplates", nullptr), 0);
+    EXPECT_STREQ(text_of(gfs_kube_at(wanted, "spec", "storageClassName", nullptr)),
+                 "goosefs-journal");
+    EXPECT_EQ(claim.text().find("goosefs-journal"), std::string::npos);
+    EXPECT_EQ(node.text().find("subPathExpr"), std::string::npos);
+    EXPECT_NE(claim.text().find("$(POD_NAME)/journal"), std::string::npos);
 }
 
 TEST(KubernetesObjects, AnotherPropertyIsAnotherTemplateOfItsRoleOnly)

@@ -17,7 +17,7 @@ TEST_F(KubernetesRun, ADatasetAndItsRuntimeBecomeReadyAndGoWithoutATrace)
     start();
     ASSERT_TRUE(wait_ready("hbase")) << picture();
     EXPECT_EQ(cluster_->Paths("/pods/").size(), 9u);
-    EXPECT_EQ(cluster_->Paths("/persistentvolumes/").size(), 1u);
+    EXPECT_EQ(cluster_->Paths("/persistentvolumes/").size(), 4u); // three journals
     EXPECT_NE(labels().find("fluid.io/s-default-hbase"), std::string::npos) << labels();
 
     cluster_->Delete(path(DATASETS, "hbase"));
