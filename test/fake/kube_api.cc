@@ -210,12 +210,22 @@ bool KubeApi::ServeOne(int fd, std::string *buffer)
     return true;
 }
 
+static bool Closed(int fd)
+{
+    char byte = 0;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void KubeApi::Stream(int fd)
 {
     std::unique_lock<std::mutex> lock(mutex_);
     int generation = generation_;
     for (;;) {
-        cond_.wait(lock, [&] { return !pieces_.empty() || generation_ != generation; });
+        // A watch that begins while the server ends has the last generation already.
+        cond_.wait(lock, [&] { return !pieces_.empty() || generation_ != generation || stop_; });
+        if (stop_ || Closed(fd)) {
+            return; // what comes is for whoever watches now
+        }
         while (!pieces_.empty()) {
             std::string piece = pieces_.front();
             pieces_.pop_front();

@@ -193,6 +193,38 @@ json_t *MetadataOnly(json_t *object)
     return json_pack("{s:O}", "metadata", json_object_get(object, "metadata"));
 }
 
+TEST_F(Informer, ObjectsWithATextInThemAloneAreShown)
+{
+    SetList(List(Pod("a", 1) + "," + Pod("b", 1) + "," + Pod("ab", 1), 1));
+    Start();
+    auto add = [](void *arg, json_t *object) {
+        *static_cast<std::string *>(arg) += std::string(gfs_kube_name(object)) + " ";
+        return true;
+    };
+    std::string names;
+    gfs_kube_informer_each_with(informer, "\"name\":\"a\"", add, &names);
+    EXPECT_EQ("a ", names);
+    gfs_kube_informer_each_with(informer, "\"resourceVersion\":\"2\"", add, &names);
+    EXPECT_EQ("a ", names);
+}
+
+// A full copy still takes changes of what is in it.
+TEST_F(Informer, WhenThereIsNoRoomForMoreTheRestIsFollowed)
+{
+    ServePods(GFS_KUBE_OBJECTS_MAX);
+    Create(MetadataOnly);
+    ASSERT_TRUE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono() + 100 * GFS_NS_PER_S));
+    api.Send(Event("MODIFIED", Pod("pod-7", 2)));
+    json_t *pod = nullptr;
+    while (strcmp(gfs_kube_version(pod = gfs_kube_informer_get(informer, "ns", "pod-7")), "2") !=
+           0) {
+        json_decref(pod);
+        std::this_thread::yield();
+    }
+    json_decref(pod);
+    EXPECT_EQ(1u, gfs_kube_informer_lists(informer));
+}
+
 // What ten thousand objects cost is what is kept of them, not what they are.
 TEST_F(Informer, OfTenThousandObjectsOnlyWhatIsReadIsKept)
 {
