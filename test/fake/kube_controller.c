@@ -19,12 +19,12 @@ void __wrap_gfsi_kube_load(struct gfsi_kube *k, const char *key);
 void __wrap_gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
                                       struct gfs_observation *seen)
 {
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+    bool loaded = gfsi_kube_pair_loaded(k, pair->key);
 
     seen->has_leader = true;
-    seen->cache_known = pair->loaded;
+    seen->cache_known = loaded;
     seen->capacity = UINT64_C(6) << 30;
-    seen->sized = pair->loaded;
+    seen->sized = loaded;
     seen->ufs_total = 52 << 20;
     seen->files = 42;
 }
@@ -40,13 +40,7 @@ int __wrap_gfsi_kube_masters_mount(struct gfsi_kube_pair *pair,
 
 void __wrap_gfsi_kube_load(struct gfsi_kube *k, const char *key)
 {
-    {
-        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-
-        for (struct gfsi_kube_pair *pair = k->pairs; pair != NULL; pair = pair->next) {
-            pair->loaded = pair->loaded || strcmp(pair->key, key) == 0;
-        }
-    }
+    gfsi_kube_pair_set_loaded(k, key);
     (void)gfs_kube_queue_add(k->runtimes, key);
 }
 

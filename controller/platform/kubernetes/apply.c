@@ -42,33 +42,66 @@ static struct gfs_kube_informer *informer_of(struct gfsi_kube *k,
 
 /* What changes when somebody edits the object, and not with its status: the generation, where the
  * kind has one. Volumes have neither; their spec can't be changed. */
-static json_t *version_of(const json_t *object, const struct gfs_kube_resource *resource)
+static uint64_t version_of(const json_t *object, const struct gfs_kube_resource *resource)
 {
     const json_t *generation = gfs_kube_at(object, "metadata", "generation", NULL);
+    char text[24];
 
     if (generation != NULL) {
-        return json_sprintf("%lld", (long long)json_integer_value(generation));
+        (void)snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(generation));
+        return gfsi_kube_hash64(text);
     }
     if (resource == &gfs_kube_persistentvolumes || resource == &gfs_kube_persistentvolumeclaims) {
-        return json_string("");
+        return 0;
     }
 
-    return json_string(gfs_kube_version(object));
+    return gfsi_kube_hash64(gfs_kube_version(object));
+}
+
+static struct gfsi_kube_applied *note_of(const struct gfsi_kube_rest *rest, uint64_t name)
+{
+    for (size_t i = 0; i < rest->n_applied; i++) {
+        if (rest->applied[i].name == name) {
+            return &rest->applied[i];
+        }
+    }
+
+    return NULL;
+}
+
+/* Without memory it is written once more. */
+static void note(struct gfsi_kube_rest *rest, const struct gfsi_kube_applied *applied)
+{
+    struct gfsi_kube_applied *known = note_of(rest, applied->name);
+    struct gfsi_kube_applied *more = NULL;
+
+    if (known == NULL) {
+        more = realloc(rest->applied, (rest->n_applied + 1) * sizeof(*more));
+        if (more == NULL) {
+            return;
+        }
+        rest->applied = more;
+        known = &more[rest->n_applied++];
+    }
+
+    *known = *applied;
 }
 
 static bool up_to_date(struct gfsi_kube *k, const struct gfsi_kube_pair *pair,
-                       const struct gfsi_kube_object *object, const char *key, const char *hash)
+                       const struct gfsi_kube_object *object,
+                       const struct gfsi_kube_applied *planned)
 {
-    const json_t *note = json_object_get(pair->applied, key);
+    const struct gfsi_kube_applied *noted = note_of(pair->rest, planned->name);
+
+    if (noted == NULL || noted->content != planned->content) {
+        return false;
+    }
+
     const char *ns = object->resource->namespaced ? gfs_kube_namespace(object->json) : "";
     json_t *now = gfs_kube_informer_get(informer_of(k, object->resource), ns, object->name);
-    json_t *version = now != NULL ? version_of(now, object->resource) : NULL;
-    const char *noted = json_string_value(json_object_get(note, "hash"));
     /* A copy that is behind shows the version of before: one more write, no loop. */
-    bool same = now != NULL && noted != NULL && strcmp(noted, hash) == 0 &&
-                json_equal(version, json_object_get(note, "version"));
+    bool same = now != NULL && version_of(now, object->resource) == noted->version;
 
-    json_decref(version);
     json_decref(now);
     return same;
 }
@@ -77,7 +110,6 @@ static int apply(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfsi_k
                  struct gfs_err *err)
 {
     char key[GFS_KUBE_NAME_MAX + 64];
-    char hash[17];
     char *text = json_dumps(object->json, JSON_COMPACT | JSON_SORT_KEYS);
     json_t *result = NULL;
 
@@ -85,10 +117,15 @@ static int apply(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfsi_k
         return gfs_err_set(err, GFS_ENOMEM, "out of memory");
     }
 
-    gfsi_kube_hash(text, hash);
-    free(text);
     (void)snprintf(key, sizeof(key), "%s/%s", object->resource->plural, object->name);
-    if (up_to_date(k, pair, object, key, hash)) {
+
+    struct gfsi_kube_applied applied = {
+        .name = gfsi_kube_hash64(key),
+        .content = gfsi_kube_hash64(text),
+    };
+
+    free(text);
+    if (up_to_date(k, pair, object, &applied)) {
         return 0;
     }
 
@@ -101,9 +138,8 @@ static int apply(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfsi_k
     }
 
     gfs_info("kubernetes", "applied", "pair=%s object=%s", pair->key, key);
-    (void)json_object_set_new(
-        pair->applied, key,
-        json_pack("{s:s, s:o}", "hash", hash, "version", version_of(result, object->resource)));
+    applied.version = version_of(result, object->resource);
+    note(pair->rest, &applied);
     json_decref(result);
     return 0;
 }

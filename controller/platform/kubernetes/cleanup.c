@@ -114,7 +114,7 @@ int gfsi_kube_note_nodes(struct gfsi_kube_round *r)
     struct places p = {.round = r, .nodes = known_nodes(r)};
     int rc = 0;
 
-    gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], note_pod, &p);
+    gfsi_kube_each_pod(r, note_pod, &p);
     note_journals(&p);
     if (p.added > 0) {
         rc = write_nodes(r, p.nodes);
@@ -307,7 +307,7 @@ static int clean_nodes(struct gfsi_kube_round *r, json_t *nodes, json_t *failed)
     size_t running = 0;
     int rc = 0;
 
-    gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], look, &l);
+    gfsi_kube_each_pod(r, look, &l);
     look_at_journals(&l);
     json_object_foreach_safe(nodes, next, node, letters)
     {

@@ -169,7 +169,10 @@ json_t *gfsi_kube_journals(struct gfsi_kube *k, const char *ns, const char *name
 {
     struct search s = {.ns = ns, .name = name, .found = json_array()};
 
-    gfs_kube_informer_each(k->informers[GFSI_KUBE_VOLUMES], collect, &s);
+    char with[GFS_KUBE_NAME_MAX + 16];
+
+    (void)snprintf(with, sizeof(with), "\"release\":\"%s\"", name);
+    gfs_kube_informer_each_with(k->informers[GFSI_KUBE_VOLUMES], with, collect, &s);
     return s.found;
 }
 

@@ -17,6 +17,7 @@
 #include <gfs/kube/queue.h>
 
 #include "platform/kubernetes/objects.h"
+#include "platform/kubernetes/pack.h"
 
 #define GFSI_KUBE_MANAGER   "goosefsruntime-controller"
 #define GFSI_KUBE_MANAGER_D "dataset-controller"
@@ -37,22 +38,42 @@ enum gfsi_kube_kind {
     GFSI_KUBE_KINDS
 };
 
-/* One runtime and its data set, as long as the runtime exists. */
-struct gfsi_kube_pair {
-    struct gfsi_kube_pair *next;
+/* What was written of one object last. */
+struct gfsi_kube_applied {
+    uint64_t name;    /* hash of "plural/name" */
+    uint64_t content; /* hash of what was planned */
+    uint64_t version; /* hash of the version it got (apply.c) */
+};
+
+/* What stays of a runtime and its data set between rounds, as long as the runtime exists. Small:
+ * there may be hundreds, and most rest. */
+struct gfsi_kube_rest {
+    struct gfsi_kube_rest *next; /* mutex */
     char *key;
-    char *uid; /* of the runtime: another one is another pair */
+    char *uid;                      /* of the runtime: another one is another pair */
+    struct gfsi_kube_packed ds, rs; /* empty: no round has ended yet */
+    struct gfsi_kube_applied *applied;
+    size_t n_applied;
+    struct gfs_client *masters; /* NULL: opened when it is needed */
+    int refused, told;
+    int64_t cleaning_since;
+    char *addresses; /* mutex */
+    bool loaded;     /* mutex */
+};
+
+/* The same during a round. */
+struct gfsi_kube_pair {
+    struct gfsi_kube_rest *rest; /* borrowed; gone when the pair is dropped */
+    const char *key;             /* of rest */
     struct gfs_object *dataset, *runtime;
     struct gfs_plan *plan;
-    char *addresses;
     struct gfs_client *masters;
     struct gfs_dataset_status ds;
     struct gfs_runtime_status rs;
-    int refused, told;      /* number of masters asked for in vain; 0: none */
-    int64_t cleaning_since; /* monotonic ns; 0: not yet */
-    json_t *applied;        /* "plural/name": {"hash", "version"} after our last write */
+    bool fresh;                         /* its first round in this process */
+    int refused, told;                  /* number of masters asked for in vain; 0: none */
+    int64_t cleaning_since;             /* monotonic ns; 0: not yet */
     char leader[GFS_KUBE_NAME_MAX + 1]; /* pod of the leading master; "": none answered */
-    bool loaded;                        /* mutex */
 };
 
 struct gfsi_kube {
@@ -62,7 +83,8 @@ struct gfsi_kube {
     struct gfs_kube_informer *informers[GFSI_KUBE_KINDS];
     struct gfs_kube_queue *datasets, *runtimes, *loads, *nodes;
     pthread_mutex_t mutex;
-    struct gfsi_kube_pair *pairs;
+    struct gfsi_kube_rest *pairs;
+    size_t n_open;              /* connections to masters kept between rounds; mutex */
     struct gfs_client *loading; /* of the loader's call under way; mutex */
     bool stopping;              /* mutex */
 };
@@ -123,12 +145,23 @@ json_t *gfsi_kube_trim_node(json_t *object);
 /* ---- observe.c ---- */
 /* What there is; and where a template has changed, one pod is replaced (rollout.h). */
 int gfsi_kube_observe(struct gfsi_kube_round *r, struct gfs_observation *seen);
+/* The pods of that name, of other namespaces too: `each` looks. Under the informer's lock. */
+void gfsi_kube_each_pod(struct gfsi_kube_round *r, bool (*each)(void *arg, json_t *pod), void *arg);
 /* metadata.MAP.KEY; "" when it is not there. */
 const char *gfsi_kube_meta(const json_t *object, const char *map, const char *key);
 
 /* ---- pairs.c ---- */
+/* Begins a round; gfsi_kube_pair_end ends it. NULL: no memory. */
 struct gfsi_kube_pair *gfsi_kube_pair_get(struct gfsi_kube *k, const char *key, const char *uid);
+/* Keeps what the next round needs, unless the pair was dropped, and frees the rest. Accepts NULL.
+ */
+void gfsi_kube_pair_end(struct gfsi_kube *k, const char *key, struct gfsi_kube_pair *pair);
 void gfsi_kube_pair_drop(struct gfsi_kube *k, const char *key);
+/* Whether the origin was walked in this process' life; that it was. */
+bool gfsi_kube_pair_loaded(struct gfsi_kube *k, const char *key);
+void gfsi_kube_pair_set_loaded(struct gfsi_kube *k, const char *key);
+/* A client of the masters of that pair for a call beside its rounds; NULL: none is known. */
+struct gfs_client *gfsi_kube_pair_client(struct gfsi_kube *k, const char *key);
 /* Objects and plan from what the API server has. GFS_EINVAL: the user's fault, said in err. */
 int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const json_t *dataset,
                         const json_t *runtime, struct gfs_err *err);

@@ -118,11 +118,7 @@ void gfsi_kube_masters_observe(struct gfsi_kube *k, struct gfsi_kube_pair *pair,
                    (int)strcspn(info->leader_rpc_address, ".:"), info->leader_rpc_address);
     goosefs__v1__get_master_info_response__free_unpacked(info, NULL);
 
-    {
-        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-
-        loaded = pair->loaded;
-    }
+    loaded = gfsi_kube_pair_loaded(k, pair->key);
     if (seen->has_leader) {
         see_mounts(pair);
     }
@@ -347,28 +343,19 @@ int gfsi_kube_masters_hand_over(struct gfsi_kube_pair *pair, struct gfs_err *err
 
 /* ---- the walk over a new origin ---- */
 
-static struct gfsi_kube_pair *find(struct gfsi_kube *k, const char *key)
-{
-    for (struct gfsi_kube_pair *pair = k->pairs; pair != NULL; pair = pair->next) {
-        if (strcmp(pair->key, key) == 0) {
-            return pair;
-        }
-    }
-
-    return NULL;
-}
-
 static struct gfs_client *begin_load(struct gfsi_kube *k, const char *key)
 {
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-    const struct gfsi_kube_pair *pair = find(k, key);
+    struct gfs_client *client = gfsi_kube_pair_client(k, key);
+    bool stopping = false;
 
-    if (pair != NULL && pair->addresses != NULL && !k->stopping) {
-        (void)gfs_client_new(&(struct gfs_client_opts){.masters = pair->addresses}, &k->loading,
-                             NULL);
+    {
+        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+
+        stopping = k->stopping;
+        k->loading = stopping ? NULL : client;
     }
 
-    return k->loading;
+    return stopping ? gfs_client_free(client) : client;
 }
 
 void gfsi_kube_load(struct gfsi_kube *k, const char *key)
@@ -398,13 +385,10 @@ void gfsi_kube_load(struct gfsi_kube *k, const char *key)
 
     {
         pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-        struct gfsi_kube_pair *pair = find(k, key);
 
         k->loading = NULL;
-        if (pair != NULL) {
-            pair->loaded = true;
-        }
     }
     (void)gfs_client_free(client);
+    gfsi_kube_pair_set_loaded(k, key);
     (void)gfs_kube_queue_add(k->runtimes, key);
 }

@@ -198,7 +198,10 @@ int64_t gfsi_kube_reconcile_node(struct gfsi_kube *k, const char *key, struct gf
         return 0;
     }
 
-    gfs_kube_informer_each(k->informers[GFSI_KUBE_PODS], collect, &c);
+    char with[GFS_KUBE_NAME_MAX + 16];
+
+    (void)snprintf(with, sizeof(with), "\"nodeName\":\"%s\"", key);
+    gfs_kube_informer_each_with(k->informers[GFSI_KUBE_PODS], with, collect, &c);
 
     json_t *patch =
         gfsi_node_labels_patch(gfs_kube_at(node, "metadata", "labels", NULL), c.items, c.n);

@@ -17,7 +17,7 @@ const char *const gfsi_kube_conf_keys[GFS_ROLES] = {
 };
 
 /* FNV-1a. Tells revisions apart; nobody gains by making two texts collide but their own author. */
-void gfsi_kube_hash(const char *text, char out[17])
+uint64_t gfsi_kube_hash64(const char *text)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
 
@@ -25,7 +25,12 @@ void gfsi_kube_hash(const char *text, char out[17])
         hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
     }
 
-    (void)snprintf(out, 17, "%016llx", (unsigned long long)hash);
+    return hash;
+}
+
+void gfsi_kube_hash(const char *text, char out[17])
+{
+    (void)snprintf(out, 17, "%016llx", (unsigned long long)gfsi_kube_hash64(text));
 }
 
 const struct gfs_pod *gfsi_kube_pod(const struct gfs_plan *plan, enum gfs_role role)

@@ -29,7 +29,8 @@ const struct gfs_pod *gfsi_kube_pod(const struct gfs_plan *plan, enum gfs_role r
 /* Names of the ConfigMap's keys, by role. */
 extern const char *const gfsi_kube_conf_keys[GFS_ROLES];
 
-void gfsi_kube_hash(const char *text, char out[17]);
+uint64_t gfsi_kube_hash64(const char *text);
+void gfsi_kube_hash(const char *text, char out[17]); /* the same in hexadecimal */
 
 /* Pod templates; new references, NULL when out of memory. pods_ROLE.c */
 json_t *gfsi_kube_master_set(const struct gfsi_kube_build *b);

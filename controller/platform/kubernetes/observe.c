@@ -34,6 +34,14 @@ const char *gfsi_kube_meta(const json_t *object, const char *map, const char *ke
     return text != NULL ? text : "";
 }
 
+void gfsi_kube_each_pod(struct gfsi_kube_round *r, bool (*each)(void *arg, json_t *pod), void *arg)
+{
+    char with[GFS_KUBE_NAME_MAX + 16];
+
+    (void)snprintf(with, sizeof(with), "\"release\":\"%s\"", r->name);
+    gfs_kube_informer_each_with(r->k->informers[GFSI_KUBE_PODS], with, each, arg);
+}
+
 static bool pod_ready(const json_t *pod)
 {
     json_t *item = NULL;
@@ -201,7 +209,7 @@ int gfsi_kube_observe(struct gfsi_kube_round *r, struct gfs_observation *seen)
     c->seen = seen;
     c->masters = revision;
     seen->now_ms = gfs_clock_wall_ms();
-    gfs_kube_informer_each(r->k->informers[GFSI_KUBE_PODS], count_pod, c);
+    gfsi_kube_each_pod(r, count_pod, c);
     r->pair->plan->desired[GFS_ROLE_FUSE] = fuses_desired(r);
 
     json_t *pv = gfsi_kube_get(r->k, GFSI_KUBE_VOLUMES, "", r->pair->plan->volume.pv);

@@ -5,86 +5,223 @@
 
 #include "platform/kubernetes/kube_priv.h"
 
-static void pair_free(struct gfsi_kube_pair *pair)
+/* More pairs than these connect anew each round: a connection costs 100 KiB and more, and a round
+ * comes every 15 seconds. */
+#define OPEN_MAX 8
+
+/* ---- what stays ---- */
+
+static void rest_free(struct gfsi_kube_rest *rest)
+{
+    if (rest == NULL) {
+        return;
+    }
+
+    rest->masters = gfs_client_free(rest->masters);
+    gfsi_kube_packed_fini(&rest->ds);
+    gfsi_kube_packed_fini(&rest->rs);
+    free(rest->applied);
+    free(rest->addresses);
+    free(rest->uid);
+    free(rest->key);
+    free(rest);
+}
+
+/* Under the mutex. */
+static struct gfsi_kube_rest **at(struct gfsi_kube *k, const char *key)
+{
+    struct gfsi_kube_rest **at = &k->pairs;
+
+    while (*at != NULL && strcmp((*at)->key, key) != 0) {
+        at = &(*at)->next;
+    }
+
+    return at;
+}
+
+static struct gfsi_kube_rest *find(struct gfsi_kube *k, const char *key)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+
+    return *at(k, key);
+}
+
+void gfsi_kube_pair_drop(struct gfsi_kube *k, const char *key)
+{
+    struct gfsi_kube_rest *rest = NULL;
+
+    {
+        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+        struct gfsi_kube_rest **place = at(k, key);
+
+        rest = *place;
+        if (rest != NULL) {
+            *place = rest->next;
+            k->n_open -= rest->masters != NULL;
+        }
+    }
+    rest_free(rest);
+}
+
+static struct gfsi_kube_rest *add(struct gfsi_kube *k, const char *key, const char *uid)
+{
+    struct gfsi_kube_rest *rest = calloc(1, sizeof(*rest));
+
+    if (rest == NULL) {
+        return NULL;
+    }
+
+    rest->key = strdup(key);
+    rest->uid = strdup(uid);
+    if (rest->key == NULL || rest->uid == NULL) {
+        rest_free(rest);
+        return NULL;
+    }
+
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+
+    rest->next = k->pairs;
+    k->pairs = rest;
+    return rest;
+}
+
+bool gfsi_kube_pair_loaded(struct gfsi_kube *k, const char *key)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+    const struct gfsi_kube_rest *rest = *at(k, key);
+
+    return rest != NULL && rest->loaded;
+}
+
+void gfsi_kube_pair_set_loaded(struct gfsi_kube *k, const char *key)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+    struct gfsi_kube_rest *rest = *at(k, key);
+
+    if (rest != NULL) {
+        rest->loaded = true;
+    }
+}
+
+/* ---- a round ---- */
+
+struct gfsi_kube_pair *gfsi_kube_pair_get(struct gfsi_kube *k, const char *key, const char *uid)
+{
+    struct gfsi_kube_rest *rest = find(k, key);
+    struct gfsi_kube_pair *pair = calloc(1, sizeof(*pair));
+
+    if (pair == NULL) {
+        return NULL;
+    }
+    if (rest != NULL && strcmp(rest->uid, uid) != 0) {
+        gfsi_kube_pair_drop(k, key);
+        rest = NULL;
+    }
+    if (rest == NULL) {
+        rest = add(k, key, uid);
+    }
+    if (rest == NULL) {
+        free(pair);
+        return NULL;
+    }
+
+    pair->rest = rest;
+    pair->key = rest->key;
+    pair->fresh = rest->ds.bytes == NULL;
+    gfsi_kube_unpack(&rest->ds, &pair->ds, sizeof(pair->ds));
+    gfsi_kube_unpack(&rest->rs, &pair->rs, sizeof(pair->rs));
+    pair->refused = rest->refused;
+    pair->told = rest->told;
+    pair->cleaning_since = rest->cleaning_since;
+    if (rest->masters != NULL) {
+        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+
+        pair->masters = GFS_TAKE_PTR(rest->masters);
+        k->n_open--;
+    }
+
+    return pair;
+}
+
+static void put_down(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfsi_kube_rest *rest)
+{
+    rest->refused = pair->refused;
+    rest->told = pair->told;
+    rest->cleaning_since = pair->cleaning_since;
+    /* Without memory the statuses of the round before are better than none. */
+    if (!pair->fresh || pair->plan != NULL) {
+        (void)gfsi_kube_pack(&pair->rs, sizeof(pair->rs), &rest->rs);
+        (void)gfsi_kube_pack(&pair->ds, sizeof(pair->ds), &rest->ds);
+    }
+
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+
+    if (pair->masters != NULL && k->n_open < OPEN_MAX) {
+        rest->masters = GFS_TAKE_PTR(pair->masters);
+        k->n_open++;
+    }
+}
+
+void gfsi_kube_pair_end(struct gfsi_kube *k, const char *key, struct gfsi_kube_pair *pair)
 {
     if (pair == NULL) {
         return;
     }
 
-    pair->masters = gfs_client_free(pair->masters);
-    pair->dataset = gfs_object_free(pair->dataset);
-    pair->runtime = gfs_object_free(pair->runtime);
-    pair->plan = gfs_plan_free(pair->plan);
-    json_decref(pair->applied);
-    free(pair->addresses);
-    free(pair->uid);
-    free(pair->key);
+    struct gfsi_kube_rest *rest = find(k, key);
+
+    if (rest != NULL && rest == pair->rest) {
+        put_down(k, pair, rest);
+    }
+
+    (void)gfs_client_free(pair->masters);
+    (void)gfs_object_free(pair->dataset);
+    (void)gfs_object_free(pair->runtime);
+    (void)gfs_plan_free(pair->plan);
     free(pair);
 }
 
-/* Takes the pair of that key out of the list. */
-static struct gfsi_kube_pair *take(struct gfsi_kube *k, const char *key)
+struct gfs_client *gfsi_kube_pair_client(struct gfsi_kube *k, const char *key)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+    const struct gfsi_kube_rest *rest = *at(k, key);
+    struct gfs_client *client = NULL;
 
-    for (struct gfsi_kube_pair **at = &k->pairs; *at != NULL; at = &(*at)->next) {
-        if (strcmp((*at)->key, key) == 0) {
-            struct gfsi_kube_pair *found = *at;
-
-            *at = found->next;
-            return found;
-        }
+    if (rest != NULL && rest->addresses != NULL) {
+        (void)gfs_client_new(&(struct gfs_client_opts){.masters = rest->addresses}, &client, NULL);
     }
 
-    return NULL;
+    return client;
 }
 
-void gfsi_kube_pair_drop(struct gfsi_kube *k, const char *key)
+/* Where the masters are; a connection to others is no use. */
+static int connect_masters(struct gfsi_kube *k, struct gfsi_kube_pair *pair, struct gfs_err *err)
 {
-    pair_free(take(k, key));
+    char *addresses = gfsi_kube_master_addresses(pair->plan);
+
+    if (addresses == NULL) {
+        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
+    }
+    if (pair->rest->addresses == NULL || strcmp(addresses, pair->rest->addresses) != 0) {
+        pair->masters = gfs_client_free(pair->masters);
+
+        pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
+        char *former = pair->rest->addresses;
+
+        pair->rest->addresses = addresses;
+        addresses = former;
+    }
+
+    free(addresses);
+    if (pair->masters != NULL) {
+        return 0;
+    }
+
+    return gfs_client_new(&(struct gfs_client_opts){.masters = pair->rest->addresses},
+                          &pair->masters, err);
 }
 
-static struct gfsi_kube_pair *find(struct gfsi_kube *k, const char *key)
-{
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-
-    for (struct gfsi_kube_pair *pair = k->pairs; pair != NULL; pair = pair->next) {
-        if (strcmp(pair->key, key) == 0) {
-            return pair;
-        }
-    }
-
-    return NULL;
-}
-
-struct gfsi_kube_pair *gfsi_kube_pair_get(struct gfsi_kube *k, const char *key, const char *uid)
-{
-    struct gfsi_kube_pair *pair = find(k, key);
-
-    if (pair != NULL && strcmp(pair->uid, uid) == 0) {
-        return pair;
-    }
-
-    gfsi_kube_pair_drop(k, key);
-    pair = calloc(1, sizeof(*pair));
-    if (pair == NULL) {
-        return NULL;
-    }
-
-    pair->key = strdup(key);
-    pair->uid = strdup(uid);
-    pair->applied = json_object();
-    if (pair->key == NULL || pair->uid == NULL || pair->applied == NULL) {
-        pair_free(pair);
-        return NULL;
-    }
-
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-
-    pair->next = k->pairs;
-    k->pairs = pair;
-    return pair;
-}
+/* ---- what is planned ---- */
 
 /* Labels and annotations that mean something to us. kubectl keeps whole manifests in others. */
 static json_t *of_fluid(const json_t *map)
@@ -202,21 +339,5 @@ int gfsi_kube_pair_plan(struct gfsi_kube *k, struct gfsi_kube_pair *pair, const 
     (void)gfs_plan_free(pair->plan);
     pair->plan = plan;
 
-    char *addresses = gfsi_kube_master_addresses(plan);
-
-    if (addresses == NULL) {
-        return gfs_err_set(err, GFS_ENOMEM, "out of memory");
-    }
-    if (pair->masters != NULL && strcmp(addresses, pair->addresses) == 0) {
-        free(addresses);
-        return 0;
-    }
-
-    pair->masters = gfs_client_free(pair->masters);
-
-    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&k->mutex);
-
-    free(pair->addresses);
-    pair->addresses = addresses;
-    return gfs_client_new(&(struct gfs_client_opts){.masters = addresses}, &pair->masters, err);
+    return connect_masters(k, pair, err);
 }

@@ -200,7 +200,7 @@ static int adopt(struct gfsi_kube_round *r)
     if (r->pair == NULL) {
         return gfs_err_set(r->err, GFS_ENOMEM, "out of memory");
     }
-    if (r->pair->plan == NULL) {
+    if (r->pair->fresh) {
         gfsi_kube_status_restore(r->dataset, r->runtime, r->pair);
     }
 
@@ -244,8 +244,6 @@ static int64_t live(struct gfsi_kube_round *r)
         return rc;
     }
 
-    bool fresh = r->pair->plan == NULL;
-
     rc = gfsi_kube_pair_plan(r->k, r->pair, r->dataset, r->runtime, r->err);
     if (rc == GFS_EINVAL) {
         gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields",
@@ -256,7 +254,7 @@ static int64_t live(struct gfsi_kube_round *r)
         return rc;
     }
     tell_refused(r);
-    if (fresh && r->pair->ds.phase == GFS_DATASET_BOUND) {
+    if (r->pair->fresh && r->pair->ds.phase == GFS_DATASET_BOUND) {
         (void)gfs_kube_queue_add(r->k->loads, r->key);
     }
 
@@ -340,6 +338,7 @@ int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct
 
     int64_t next = gfsi_kube_deleting(r.runtime) ? tear_down(&r) : live(&r);
 
+    gfsi_kube_pair_end(k, key, r.pair);
     json_decref(r.dataset);
     json_decref(r.runtime);
     return next;
