@@ -86,7 +86,8 @@ static void log_error(struct gfs_fuse *fuse, enum gfsi_fuse_op op, uint64_t ino,
 void gfsi_reply_error(struct gfs_fuse *fuse, fuse_req_t req, enum gfsi_fuse_op op, uint64_t ino,
                       int code)
 {
-    if (code != GFS_ENOENT && code != GFS_EROFS) {
+    /* ESTALE of a request by id: the kernel looks the path up again and takes what is there. */
+    if (code != GFS_ENOENT && code != GFS_EROFS && code != GFS_ESTALE) {
         gfs_metric_add(fuse->op_metrics[op].errors, 1);
         log_error(fuse, op, ino, code);
     }

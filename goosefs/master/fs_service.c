@@ -55,12 +55,28 @@ int gfsi_fs_by_path(struct gfsi_request *r, struct gfsi_view *view, const char *
     return rc == GFS_ENOTDIR ? gfs_err_set(err, GFS_ENOENT, "path %s does not exist", path) : rc;
 }
 
+/* `code`, unless nothing was ever mounted: the journal is new then and the client that asks by id
+ * older than it, so it waits for the mounts as for a leader. */
+static int missing(const struct gfsi_view *view, int code, struct gfs_err *err)
+{
+    struct gfsi_state state;
+
+    gfsi_view_state(view, &state);
+    return state.next_mount_id == 1 ? gfs_err_set(err, GFS_EUNAVAIL, "nothing has been mounted yet")
+                                    : gfs_err_set(err, code, "%s", gfs_err_string(code));
+}
+
+int gfsi_fs_by_id(struct gfsi_view *view, uint64_t id, struct gfsi_inode *out, struct gfs_err *err)
+{
+    int rc = gfsi_view_inode(view, id, out);
+
+    return rc == GFS_ENOENT ? missing(view, GFS_ESTALE, err) : rc;
+}
+
 int gfsi_fs_target(struct gfsi_request *r, struct gfsi_view *view,
                    const Goosefs__V1__PathOrId *target, char *path, struct gfsi_inode *out,
                    struct gfs_err *err)
 {
-    int rc;
-
     *path = '\0';
     if (target == NULL) {
         return gfs_err_set(err, GFS_EINVAL, "neither path nor id is given");
@@ -70,9 +86,7 @@ int gfsi_fs_target(struct gfsi_request *r, struct gfsi_view *view,
         return gfsi_fs_by_path(r, view, target->path, path, out, err);
     }
 
-    rc = gfsi_view_inode(view, target->id, out);
-    return rc == 0 ? 0
-                   : gfs_err_set(err, rc, "no entry has id %llu", (unsigned long long)target->id);
+    return gfsi_fs_by_id(view, target->id, out, err);
 }
 
 /* ---- GetStatus, Lookup ---------------------------------------------------------------------- */
@@ -157,7 +171,7 @@ static int run_lookup(struct gfsi_request *r, struct gfs_err *err)
     char ufs_path[GFSI_PATH_MAX] = "";
     int rc = gfsi_view_open(r->m->ns, &view, err);
 
-    rc = rc != 0 ? rc : gfsi_view_inode(view, q->parent_id, &dir);
+    rc = rc != 0 ? rc : gfsi_fs_by_id(view, q->parent_id, &dir, err);
     if (rc != 0) {
         return rc;
     }
@@ -169,7 +183,7 @@ static int run_lookup(struct gfsi_request *r, struct gfs_err *err)
     rc = gfsi_view_child(view, dir.id, q->name, strlen(q->name), &inode);
     if (rc == GFS_ENOENT) {
         return gfsi_fs_unloaded(&dir) || gfsi_fs_stale(r, &dir) ? gfsi_fs_want(r, dir.id)
-                                                                : GFS_ENOENT;
+                                                                : missing(view, rc, err);
     }
 
     if (rc == 0 && (gfsi_fs_vague(r, &inode) ||

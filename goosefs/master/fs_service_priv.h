@@ -29,6 +29,10 @@ bool gfsi_fs_vague(const struct gfsi_request *r, const struct gfsi_inode *inode)
 int gfsi_fs_by_path(struct gfsi_request *r, struct gfsi_view *view, const char *text, char *path,
                     struct gfsi_inode *out, struct gfs_err *err);
 
+/* The inode of an id somebody was given once. STALE when it is gone: what he knows is old, he has
+ * to look again by name. UNAVAIL as long as nothing was ever mounted. */
+int gfsi_fs_by_id(struct gfsi_view *view, uint64_t id, struct gfsi_inode *out, struct gfs_err *err);
+
 /* The inode a request names. 0, GFSI_RUN_LOAD, or an error; path (GFSI_PATH_MAX bytes) is "" when
  * it was named by id. */
 int gfsi_fs_target(struct gfsi_request *r, struct gfsi_view *view,

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NUMBERS_PER_MS_BITS 20 /* more are never given out in a millisecond */
+
 /* How far a path exists: its deepest known directory and the first missing name. */
 struct place {
     struct gfsi_inode dir;
@@ -131,6 +133,19 @@ static int make_root_mount(struct gfsi_tx *tx, struct gfsi_inode *root, uint32_t
     return gfsi_tx_put_inode(tx, root);
 }
 
+/* Where the numbers of a namespace begin: with its first mount, at that mount's time. One founded
+ * anew, its journal lost, so has other inode ids than the one before and a higher epoch: clients
+ * and workers that outlived it hold ids that mean nothing now, not ones that mean another file. */
+static void begin_numbers(struct gfsi_state *state, int64_t time_ms)
+{
+    uint64_t base = time_ms > 0 ? (uint64_t)time_ms << NUMBERS_PER_MS_BITS : 0;
+
+    if (state->next_mount_id == 1 && base > state->next_id && base <= (uint64_t)INT64_MAX) {
+        state->next_id = base;
+        state->mounts_epoch = base;
+    }
+}
+
 int64_t gfsi_apply_mount(struct gfsi_tx *tx, const struct gfsi_op *op)
 {
     bool at_root = strcmp(op->path, "/") == 0;
@@ -162,6 +177,7 @@ int64_t gfsi_apply_mount(struct gfsi_tx *tx, const struct gfsi_op *op)
         return GFS_ERANGE;
     }
 
+    begin_numbers(&tx->state, op->time_ms);
     tx->state.next_mount_id++;
     tx->state.mounts_epoch++;
     rc = at_root ? make_root_mount(tx, &place.dir, mount_id)

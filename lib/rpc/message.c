@@ -105,7 +105,7 @@ int gfsi_code_of_status(int grpc_status, const char *error_name)
         return 0;
     }
     if (error_name[0] != '\0') {
-        for (int code = -1; code >= GFS_EUNKNOWN; code--) {
+        for (int code = -1; code >= GFS_ESTALE; code--) {
             if (strcmp(gfs_err_name(code), error_name) == 0 &&
                 gfs_err_to_grpc(code) == grpc_status) {
                 return code;

@@ -30,6 +30,10 @@ enum {
     INO_ENTRY0 = 1000,
 };
 
+/* Added to all ids but the root's once the tree is renumbered. */
+#define NEW_IDS     (UINT64_C(1) << 40)
+#define OLD_ID(ino) ((ino) & (NEW_IDS - 1))
+
 #define N5   "nnnnn"
 #define N51  N5 N5 N5 N5 N5 N5 N5 N5 N5 N5 "n"
 #define N255 N51 N51 N51 N51 N51
@@ -87,6 +91,21 @@ void survival_fill(uint64_t ino, uint64_t offset, void *buf, size_t size)
     }
 }
 
+static uint64_t shift_of(const struct survival_tree *t, uint64_t ino)
+{
+    bool now = t->renumber != NULL && access(t->renumber, F_OK) == 0;
+
+    return now && ino != INO_ROOT ? NEW_IDS : 0;
+}
+
+/* The number of an id in the tables; 0: given out before the tree was renumbered. */
+static uint64_t table_id(const struct survival_tree *t, uint64_t ino)
+{
+    uint64_t shift = shift_of(t, ino);
+
+    return ino >= shift ? ino - shift : 0;
+}
+
 static int attr_of(const struct survival_tree *t, uint64_t ino, struct gfs_fuse_attr *out)
 {
     bool dir = ino == INO_ROOT || ino == INO_MANY || (ino >= INO_DEEP && ino <= INO_DEEP_B);
@@ -104,7 +123,7 @@ static int attr_of(const struct survival_tree *t, uint64_t ino, struct gfs_fuse_
         return GFS_ENOENT;
     }
     *out = (struct gfs_fuse_attr){
-        .ino = ino,
+        .ino = ino + shift_of(t, ino),
         .size = size,
         .version = 7,
         .mtime_ms = MTIME_MS,
@@ -115,7 +134,9 @@ static int attr_of(const struct survival_tree *t, uint64_t ino, struct gfs_fuse_
 
 static int tree_getattr(void *ctx, uint64_t ino, struct gfs_fuse_attr *out)
 {
-    return attr_of(ctx, ino, out);
+    uint64_t id = table_id(ctx, ino);
+
+    return id != 0 ? attr_of(ctx, id, out) : GFS_ESTALE;
 }
 
 static int tree_lookup(void *ctx, uint64_t parent, const char *name, struct gfs_fuse_attr *out)
@@ -124,6 +145,10 @@ static int tree_lookup(void *ctx, uint64_t parent, const char *name, struct gfs_
     uint64_t number;
     size_t i;
 
+    parent = table_id(t, parent);
+    if (parent == 0) {
+        return GFS_ESTALE;
+    }
     if (parent == INO_MANY && name[0] == 'e' && strlen(name) == 8 &&
         gfs_parse_u64(name + 1, UINT32_MAX, &number) == 0 && number < t->entries) {
         return attr_of(t, INO_ENTRY0 + number, out);
@@ -165,6 +190,10 @@ static int tree_list(void *ctx, uint64_t dir, const char *after, size_t max, gfs
     size_t n = 0;
     size_t i;
 
+    dir = table_id(ctx, dir);
+    if (dir == 0) {
+        return GFS_ESTALE;
+    }
     if (dir == INO_MANY) {
         list_many(ctx, after, max, each, arg, out_end);
         return 0;
@@ -190,7 +219,7 @@ static int tree_list(void *ctx, uint64_t dir, const char *after, size_t max, gfs
 static int tree_open(void *ctx, uint64_t ino, struct gfs_fuse_attr *out, void **out_file)
 {
     struct gfs_fuse_attr *file = malloc(sizeof(*file));
-    int rc = file == NULL ? GFS_ENOMEM : attr_of(ctx, ino, file);
+    int rc = file == NULL ? GFS_ENOMEM : tree_getattr(ctx, ino, file);
 
     if (rc != 0) {
         free(file);
@@ -223,7 +252,7 @@ static ssize_t tree_pread(void *ctx, void *file, void *buf, size_t size, uint64_
     if (size > attr->size - offset) {
         size = attr->size - offset;
     }
-    survival_fill(attr->ino, offset, buf, size);
+    survival_fill(OLD_ID(attr->ino), offset, buf, size);
     return (ssize_t)size;
 }
 
@@ -263,17 +292,18 @@ static int tree_backing(void *ctx, void *file, int *out_fd)
 {
     struct survival_tree *t = ctx;
     const struct gfs_fuse_attr *attr = file;
+    uint64_t ino = OLD_ID(attr->ino);
     int *slot;
     int known;
     int made;
 
-    if (attr->ino < INO_FILE0 || attr->ino >= INO_FILE0 + SURVIVAL_FILES) {
+    if (ino < INO_FILE0 || ino >= INO_FILE0 + SURVIVAL_FILES) {
         return GFS_EPRECONDITION;
     }
-    slot = &t->backing[attr->ino - INO_FILE0];
+    slot = &t->backing[ino - INO_FILE0];
     known = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
     if (known == 0) {
-        made = make_copy(t, attr->ino) + 1;
+        made = make_copy(t, ino) + 1;
         if (__atomic_compare_exchange_n(slot, &known, made, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE)) {
             known = made;

@@ -25,6 +25,7 @@ struct survival_tree {
     unsigned delay_us;           /* of each read */
     const char *stuck;           /* while there is such a file reads never end; NULL: none */
     const char *hang;            /* reads do not come back while this file exists; may be NULL */
+    const char *renumber;        /* once there is such a file all ids are other ones; may be NULL */
     int backing[SURVIVAL_FILES]; /* descriptor + 1 of a file's copy, 0: not made yet */
 };
 

@@ -44,6 +44,7 @@ static const struct option long_options[] = {
     {"denied", no_argument, NULL, 'D'},
     {"splice", no_argument, NULL, 'S'},
     {"hang", required_argument, NULL, 'h'},
+    {"renumber", required_argument, NULL, 'r'},
     {"interrupt-ms", required_argument, NULL, 'i'},
     {NULL, 0, NULL, 0},
 };
@@ -82,6 +83,7 @@ static bool parse(int argc, char **argv, struct options *o)
         case 'u': o->uncached = true; break;
         case 'p': o->passthrough = true; break;
         case 'S': o->splice = true; break;
+        case 'r': o->tree.renumber = optarg; break;
         case 'h': o->tree.hang = optarg; break;
         case 'i': rc = gfs_parse_u64(optarg, 60000, &o->interrupt_ms); break;
         case 'f': o->fail = optarg; break;

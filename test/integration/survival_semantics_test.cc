@@ -347,6 +347,42 @@ TEST_F(Survival, TheFileOfStatisticsTellsWhatTheMountDid)
     EXPECT_NE(stat((mountpoint_ + "/deep/.goosefs.stat").c_str(), &st), 0) << "the root has it";
 }
 
+// Masters that lost their journals number their files anew (goosefs/master/ns_mount.c): who comes
+// by path finds them, who holds an old number is never given another file.
+TEST_F(Survival, NewNumbersAreFoundByPath)
+{
+    Client c;
+    std::string renumber = dir_ + "/renumber";
+    c.args = {"--renumber", renumber}; // entries stay valid for a second: the kernel uses them
+    ASSERT_EQ(Mount(c), 0);
+    std::string leaf = mountpoint_ + "/deep/a/b/leaf";
+    struct stat before, after;
+    ASSERT_EQ(stat(leaf.c_str(), &before), 0);
+    int held = open(leaf.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(held, 0);
+
+    close(open(renumber.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    int fd = open(leaf.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(fd, 0) << strerror(errno);
+    char want[100];
+    char got[100];
+    ASSERT_EQ(pread(held, want, sizeof(want), 0), 100) << "what is open stays readable";
+    EXPECT_EQ(pread(fd, got, sizeof(got), 0), 100);
+    EXPECT_EQ(memcmp(want, got, sizeof(want)), 0);
+    ASSERT_EQ(stat(leaf.c_str(), &after), 0);
+    EXPECT_NE(before.st_ino, after.st_ino);
+    DIR *d = opendir((mountpoint_ + "/deep/a").c_str());
+    ASSERT_NE(d, nullptr);
+    bool listed = false;
+    while (struct dirent *e = readdir(d)) {
+        listed = listed || strcmp(e->d_name, "b") == 0;
+    }
+    EXPECT_TRUE(listed);
+    closedir(d);
+    close(fd);
+    close(held);
+}
+
 // Seconds per entry of listing all, attributes with them (readdirplus).
 double SecondsPerEntry(const std::string &path, uint64_t entries)
 {

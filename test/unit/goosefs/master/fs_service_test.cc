@@ -87,9 +87,17 @@ TEST_F(FsService, looks_up_names_below_an_id)
     ASSERT_EQ(reply.code, 0) << reply.text;
     EXPECT_EQ(reply.As<Goosefs__V1__LookupResponse>()->info->length, 8u);
     EXPECT_EQ(master().Lookup(dir, "none").code, GFS_ENOENT);
-    EXPECT_EQ(master().Lookup(4711, "x").code, GFS_ENOENT);
+    EXPECT_EQ(master().Lookup(4711, "x").code, GFS_ESTALE);
     EXPECT_EQ(master().Lookup(Id("/hbase/a file"), "x").code, GFS_ENOTDIR);
     EXPECT_EQ(master().Lookup(dir, "").code, GFS_ENOENT);
+}
+
+TEST_F(FsService, one_who_knows_ids_waits_for_the_first_mount)
+{
+    EXPECT_EQ(master().StatId(4711).code, GFS_EUNAVAIL);
+    EXPECT_EQ(master().Lookup(4711, "x").code, GFS_EUNAVAIL);
+    EXPECT_EQ(master().Lookup(1, "hbase").code, GFS_EUNAVAIL);
+    EXPECT_EQ(master().Stat("/hbase").code, GFS_ENOENT);
 }
 
 TEST_F(FsService, what_does_not_exist_is_named)
@@ -100,7 +108,7 @@ TEST_F(FsService, what_does_not_exist_is_named)
     EXPECT_NE(reply.text.find("/hbase/none/x"), std::string::npos) << reply.text;
     EXPECT_EQ(master().Stat("/nothing").code, GFS_ENOENT);
     EXPECT_EQ(master().Stat("relative").code, GFS_EINVAL);
-    EXPECT_EQ(master().StatId(4711).code, GFS_ENOENT);
+    EXPECT_EQ(master().StatId(4711).code, GFS_ESTALE);
 }
 
 TEST_F(FsService, a_mount_that_does_not_work_fails_and_leaves_nothing)

@@ -82,7 +82,7 @@ inline std::string Encode(const gfsi_op &op)
 }
 
 inline std::string MountEntry(const std::string &path, const std::string &uri,
-                              const std::string &id = "")
+                              const std::string &id = "", int64_t time_ms = 5000)
 {
     gfsi_prop props[] = {{"user", "somebody"}};
     gfsi_op op{};
@@ -90,7 +90,7 @@ inline std::string MountEntry(const std::string &path, const std::string &uri,
     op.path = path.c_str();
     op.uri = uri.c_str();
     op.read_only = true;
-    op.time_ms = 5000;
+    op.time_ms = time_ms;
     op.props = props;
     op.n_props = 1;
     op.has_id = !id.empty();

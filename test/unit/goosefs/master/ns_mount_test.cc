@@ -60,6 +60,24 @@ TEST_F(Mount, makes_the_mount_point)
     EXPECT_EQ(ns.Apply(MountEntry("/hbase", "http://mirror/other/")), GFS_EEXIST);
 }
 
+// Founded anew after its journals were lost: none of the former ids means another file now, and
+// workers take the new table, whatever the old one's epoch was.
+TEST_F(Mount, the_first_one_begins_the_numbers)
+{
+    ASSERT_EQ(ns.Apply(MountEntry("/hbase", "http://mirror/hbase/", "", 1700000000000)), 1);
+    ASSERT_EQ(ns.Apply(MountEntry("/spark", "http://mirror/spark/")), 2);
+    uint64_t epoch = Epoch();
+    EXPECT_GT(epoch, UINT64_C(1700000000000) << 20);
+    EXPECT_GE(ns.Path("/hbase").id, UINT64_C(1700000000000) << 20);
+    EXPECT_EQ(ns.Path("/spark").id, ns.Path("/hbase").id + 1) << "only the first";
+
+    TempDir other_dir;
+    Namespace other{other_dir.path};
+    ASSERT_EQ(other.Apply(MountEntry("/hbase", "http://mirror/hbase/", "", 1700000000001)), 1);
+    EXPECT_GT(other.Path("/hbase").id, ns.Path("/spark").id);
+    EXPECT_EQ(other.Path("/").id, 1u);
+}
+
 TEST_F(Mount, a_retried_operation_applies_once)
 {
     std::string entry = MountEntry("/a", "http://a/", "0123456789abcdef");

@@ -45,7 +45,8 @@ extern "C" {
     X(UNSUPPORTED, -24, EOPNOTSUPP, 12, false, "not supported")                                    \
     X(UNAUTH, -25, EACCES, 16, false, "not authenticated")                                         \
     X(INTERNAL, -26, EIO, 13, false, "internal error")                                             \
-    X(UNKNOWN, -27, EIO, 2, true, "outcome unknown")
+    X(UNKNOWN, -27, EIO, 2, true, "outcome unknown")                                               \
+    X(STALE, -28, ESTALE, 5, false, "no entry has this id any more")
 
 enum gfs_err_code {
     GFS_OK = 0,
