@@ -344,6 +344,7 @@ class KubeletWorker
         unsigned over = weather_.over;
         int code = OK;
         bool single = v.single && others(v, pod, Is::Yes) + others(v, pod, Is::Maybe) > 0;
+        bool late = v.late;
         std::string text;
         std::thread other([&] {
             code = second_.publish(a);
@@ -354,6 +355,9 @@ class KubeletWorker
         Codes right = single ? Codes{OK, FAILED_PRECONDITION} : Codes{OK};
         if (v.real) {
             right.insert(INTERNAL);
+        }
+        if (late) {
+            right.insert(ABORTED);
         }
         judge(v, "second publish", code, right, weather_.begun != over, text);
         /* The second may have come to work after the first was given up. */
