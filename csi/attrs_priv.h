@@ -21,7 +21,8 @@ extern "C" {
 #define GFSI_MOUNT_TYPE_MAX 64
 #define GFSI_LABEL_MAX      317 /* prefix/name of a Kubernetes label key */
 
-#define GFSI_GOOSEFS_TYPE "fuse.goosefs-fuse"
+#define GFSI_GOOSEFS_TYPE   "fuse.goosefs-fuse"
+#define GFSI_GOOSEFS_SOURCE "goosefs-fuse" /* of mounts made by the keeper */
 
 /* protobuf-c's map entries all have this shape after their base. */
 struct gfsi_pair {

@@ -214,7 +214,7 @@ static int keeper_mount(struct gfsi_node *node, const struct gfsi_volume *volume
         .id = id,
         .mountpoint = volume->fluid_path,
         .fstype = volume->mount_type,
-        .source = "goosefs-fuse",
+        .source = GFSI_GOOSEFS_SOURCE,
         .options = GFS_KEEPER_ALLOW_OTHER | GFS_KEEPER_READ_ONLY | GFS_KEEPER_DEFAULT_PERMISSIONS,
         .start_timeout_ms = START_TIMEOUT_MS,
         .hang_timeout_ms = HANG_TIMEOUT_MS,

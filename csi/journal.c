@@ -143,6 +143,18 @@ int gfsi_journal_find_target(struct gfsi_journal *j, const char *path, struct gf
     return GFS_ENOENT;
 }
 
+bool gfsi_journal_has_target(struct gfsi_journal *j, const char *path)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
+
+    for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
+        if (gfsi_record_find_use(r, GFSI_PUBLISHED, path) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool gfsi_journal_shares_mount(struct gfsi_journal *j, const char *id, const char *fluid_path)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);

@@ -75,6 +75,8 @@ bool gfsi_journal_target_taken(struct gfsi_journal *journal, const char *id, con
 int gfsi_journal_find_target(struct gfsi_journal *journal, const char *path,
                              struct gfsi_volume *out, struct gfsi_use *out_use);
 
+bool gfsi_journal_has_target(struct gfsi_journal *journal, const char *path);
+
 /* Whether another volume than `id` is staged or published from `fluid_path`. */
 bool gfsi_journal_shares_mount(struct gfsi_journal *journal, const char *id,
                                const char *fluid_path);

@@ -15,12 +15,16 @@
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
+#include "sweep_priv.h"
+
 #define LOOK_PAUSE_NS   (100 * GFS_NS_PER_MS) /* between looks, at least */
 #define LOOK_SHARE      10                    /* ... and so many times what the last one took */
 #define RETRY_NS        (500 * GFS_NS_PER_MS) /* something stayed dead; doubled up to the maximum */
 #define RETRY_MAX_NS    (30 * GFS_NS_PER_S)
 #define HOLD_NS         (200 * GFS_NS_PER_MS) /* for an operation on the target; then next time */
 #define REPAIR_NS       (10 * GFS_NS_PER_S)
+#define SWEEP_NS        (300 * GFS_NS_PER_S) /* between sweeps of the mount root */
+#define SWEEP_RETRY_NS  (5 * GFS_NS_PER_S)   /* the keeper did not answer */
 #define CONNECTIONS_MAX 1024 /* of one look: as many as a keeper holds mounts; then next time */
 
 /* What is known of a connection during one look. */
@@ -34,7 +38,8 @@ struct gfsi_repair {
     pthread_t thread;
     int stop_fd; /* eventfd */
     int mountinfo;
-    struct gfs_metric *repaired, *dead;
+    struct gfs_metric *repaired, *dead, *swept;
+    int64_t sweep_at; /* the next sweep of the mount root */
 
     /* Of one look. */
     struct connection known[CONNECTIONS_MAX];
@@ -187,11 +192,18 @@ static int check_dead(struct gfsi_repair *r, const struct gfsi_place *place, uns
     return rc == GFS_EUNAVAIL ? 0 : gfs_err_set(err, rc, "the old mount neither answers nor ends");
 }
 
-static int check_alive(struct gfsi_repair *r, int source, struct gfs_err *err)
+/* The directory nothing is mounted at would answer too. */
+static int check_alive(struct gfsi_repair *r, const struct gfs_mounttable *table, int source,
+                       struct gfs_err *err)
 {
+    const struct gfs_mount_entry *origin = gfs_mounttable_find(table, r->volume.fluid_path);
     unsigned minor = 0;
     int rc = minor_of(source, &minor);
 
+    if (rc == 0 && (origin == NULL || origin->dev_minor != minor ||
+                    strcmp(origin->fstype, r->volume.mount_type) != 0)) {
+        rc = GFS_ENOENT;
+    }
     if (rc == 0) {
         rc = ask_connection(r, minor, source);
     }
@@ -223,7 +235,7 @@ static int bind_over(struct gfsi_repair *r, const struct gfs_mounttable *table,
     int rc = gfsi_node_open_source(node, &r->volume, gfs_clock_mono() + REPAIR_NS, &source, err);
 
     if (rc == 0) {
-        rc = check_alive(r, source, err);
+        rc = check_alive(r, table, source, err);
     }
     if (rc == 0) {
         rc = strip(r, table, place, err);
@@ -265,6 +277,16 @@ static int repair_held(struct gfsi_repair *r, const struct gfs_mounttable *table
     return rc;
 }
 
+static int ask_for_sweep(void *arg, unsigned minor, int fd)
+{
+    return ask_connection(arg, minor, fd);
+}
+
+static struct gfsi_sweep sweep_of(struct gfsi_repair *r, const struct gfs_mounttable *table)
+{
+    return (struct gfsi_sweep){.node = r->node, .table = table, .ask = ask_for_sweep, .arg = r};
+}
+
 static void repair_target(struct gfsi_repair *r, const struct gfs_mounttable *table,
                           const struct gfs_mount_entry *entry)
 {
@@ -272,8 +294,13 @@ static void repair_target(struct gfsi_repair *r, const struct gfs_mounttable *ta
     struct gfsi_hold hold;
     int rc;
 
-    if (gfsi_journal_find_target(r->node->journal, entry->target, &r->volume, &r->use) < 0 ||
-        r->use.symlink || strcmp(entry->fstype, r->volume.mount_type) != 0) {
+    if (gfsi_journal_find_target(r->node->journal, entry->target, &r->volume, &r->use) < 0) {
+        struct gfsi_sweep sweep = sweep_of(r, table);
+
+        gfs_metric_add(r->swept, gfsi_sweep_target(&sweep, entry) ? 1 : 0);
+        return;
+    }
+    if (r->use.symlink || strcmp(entry->fstype, r->volume.mount_type) != 0) {
         return; /* not ours */
     }
     rc = gfsi_hold_take(&r->node->holds, &hold, r->use.path, gfs_clock_mono() + HOLD_NS, &err);
@@ -296,6 +323,19 @@ static void repair_target(struct gfsi_repair *r, const struct gfs_mounttable *ta
              GFS_Q(r->volume.id), GFS_Q(r->use.path));
 }
 
+static void sweep_mount_root(struct gfsi_repair *r, const struct gfs_mounttable *table)
+{
+    struct gfsi_sweep sweep = sweep_of(r, table);
+    int rc;
+
+    if (gfs_clock_mono() < r->sweep_at) {
+        return;
+    }
+    rc = gfsi_sweep_origins(&sweep);
+    gfs_metric_add(r->swept, rc > 0 ? rc : 0);
+    r->sweep_at = gfs_clock_mono() + (rc < 0 ? SWEEP_RETRY_NS : SWEEP_NS);
+}
+
 static void look(struct gfsi_repair *r)
 {
     struct gfsi_node *node = r->node;
@@ -307,6 +347,7 @@ static void look(struct gfsi_repair *r)
     r->n_left = 0;
     if (node->mounts.read(node->mounts.self, &table, &err) < 0) {
         r->n_left = 1;
+        r->sweep_at = gfs_clock_mono() + SWEEP_RETRY_NS;
         gfs_warn("csi", "mount table not read", "error=%s", GFS_Q(err.text));
         return;
     }
@@ -316,6 +357,9 @@ static void look(struct gfsi_repair *r)
         if (is_suspect(node, table, entry)) {
             repair_target(r, table, entry);
         }
+    }
+    if (!is_stopping(r)) {
+        sweep_mount_root(r, table);
     }
     gfs_metric_set(r->dead, (int64_t)r->n_left);
 }
@@ -342,16 +386,17 @@ static void *run(void *arg)
 
     while (again) {
         int64_t started = gfs_clock_mono();
-        int64_t pause;
+        int64_t pause, next;
 
         look(r);
         pause = (gfs_clock_mono() - started) * LOOK_SHARE;
         pause = pause < LOOK_PAUSE_NS ? LOOK_PAUSE_NS : pause;
         retry = r->n_left == 0 || r->n_repaired > 0 ? RETRY_NS : retry * 2;
         retry = retry < RETRY_MAX_NS ? retry : RETRY_MAX_NS;
+        next = r->sweep_at > gfs_clock_mono() ? r->sweep_at - gfs_clock_mono() : 0;
         /* The pause is not cut short: what changed meanwhile is seen behind it. */
         again = wait_ns(r, pause < RETRY_MAX_NS ? pause : RETRY_MAX_NS, false) &&
-                wait_ns(r, r->n_left > 0 ? retry : -1, true);
+                wait_ns(r, r->n_left > 0 && retry < next ? retry : next, true);
     }
     return NULL;
 }
@@ -386,6 +431,8 @@ int gfsi_repair_start(struct gfsi_node *node, struct gfs_metrics *metrics, struc
                             "Targets bound anew because the mount they showed had ended.");
         r->dead = gfs_metrics_get(metrics, GFS_METRIC_GAUGE, "fluid_csi_binds_dead", "",
                                   "Targets whose mount has ended and that could not be repaired.");
+        r->swept = gfs_metrics_get(metrics, GFS_METRIC_COUNTER, "fluid_csi_orphans_swept_total", "",
+                                   "Dead mounts that nobody knew, taken down.");
     }
     rc = r->stop_fd < 0 || r->mountinfo < 0 ? errno : pthread_create(&r->thread, NULL, run, r);
     if (rc != 0) {
