@@ -15,7 +15,7 @@ int Decode(const std::string &bytes)
 
 TEST(JournalCodec, mount_survives_the_round_trip)
 {
-    std::string bytes = MountEntry("/hbase", "http://mirror/", "0123456789abcdef");
+    std::string bytes = MountEntry("/hbase", "http://mirror/", "0123456789abcdef", 5000);
     gfsi_journal_entry *entry = nullptr;
     ASSERT_EQ(gfsi_journal_decode(bytes.data(), bytes.size(), &entry), 0);
     const gfsi_op *op = gfsi_journal_op(entry);

@@ -82,7 +82,7 @@ inline std::string Encode(const gfsi_op &op)
 }
 
 inline std::string MountEntry(const std::string &path, const std::string &uri,
-                              const std::string &id = "", int64_t time_ms = 5000)
+                              const std::string &id = "", int64_t time_ms = 0)
 {
     gfsi_prop props[] = {{"user", "somebody"}};
     gfsi_op op{};
