@@ -174,18 +174,6 @@ std::vector<std::string> KubeCluster::Paths(const std::string &part)
     return paths;
 }
 
-bool KubeCluster::Told(const std::string &reason, const std::string &part)
-{
-    std::lock_guard<std::recursive_mutex> lock(mutex_);
-    for (const auto &[path, object] : objects_) {
-        if (path.find("/events/") != std::string::npos && object.text("reason") == reason &&
-            object.text("message").find(part) != std::string::npos) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool KubeCluster::WaitFor(const std::function<bool()> &what)
 {
     std::unique_lock<std::recursive_mutex> lock(mutex_);
@@ -372,6 +360,11 @@ Response KubeCluster::Apply(const Target &target, const Json &body)
         Add(target, Json(json_deep_copy(body.get())));
         found = objects_.find(path);
         return found != objects_.end() ? Okay(found->second) : Okay(body);
+    }
+    if (path.find("/statefulsets/") != std::string::npos &&
+        !json_equal(found->second.at("spec", "volumeClaimTemplates"),
+                    body.at("spec", "volumeClaimTemplates"))) {
+        return Error(422, "Invalid");
     }
     Json now(json_deep_copy(found->second.get()));
     if (applied_.count(key) != 0) {

@@ -43,6 +43,18 @@ bool KubeCluster::Fails(bool write, Response *answer, bool *lost)
     }
 }
 
+bool KubeCluster::Told(const std::string &reason, const std::string &part)
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    for (const auto &[path, object] : objects_) {
+        if (path.find("/events/") != std::string::npos && object.text("reason") == reason &&
+            object.text("message").find(part) != std::string::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- watches ---- */
 
 static const char GONE[] = "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,"

@@ -192,6 +192,20 @@ TEST_F(KubernetesJournal, JournalsOfOtherKindsAreNobodysBusiness)
     EXPECT_TRUE(wait_gone()) << picture();
 }
 
+TEST_F(KubernetesJournal, OfARunningRuntimeItStaysAsItIsAndAnEventTells)
+{
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase")) << picture();
+
+    cluster_->Edit(path(RUNTIMES, "hbase"), R"({"spec":{"master":{"journal":{"size":"5Gi"}}}})");
+    EXPECT_TRUE(cluster_->WaitFor(
+        [&] { return cluster_->Told("ErrorValidateSpecFields", "statefulsets/hbase-master"); }));
+    cluster_->Edit(path(RUNTIMES, "hbase"), R"({"spec":{"master":{"journal":null},"replicas":2}})");
+    EXPECT_TRUE(cluster_->WaitFor([&] { return cluster_->Paths("hbase-worker-").size() == 2; }));
+    EXPECT_EQ(cluster_->Paths(VOLUMES).size(), 3u);
+}
+
 // Somebody took the finalizer off; no controller was there.
 TEST_F(KubernetesJournal, VolumesWhoseRuntimeWentUnseenGoAtTheNextStart)
 {

@@ -57,7 +57,7 @@ TEST_F(KubernetesRun, KilledAtAnyWriteOfACreationTheNextOneFinishesIt)
 
 TEST_F(KubernetesRun, KilledAtAnyWriteOfADeletionTheNextOneLeavesNothing)
 {
-    size_t writes = 20;
+    size_t writes = 50; // more than there are
 
     for (size_t step = 1; step <= writes; step += stride()) {
         size_t nth = step / stride();
