@@ -1,7 +1,6 @@
 #include "platform/kubernetes/journal.h"
 
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "platform/kubernetes/kube_priv.h"
@@ -89,14 +88,15 @@ json_t *gfsi_kube_journal_volume(const json_t *claim, const json_t *runtime, con
     const char *size =
         json_string_value(gfs_kube_at(claim, "spec", "resources", "requests", "storage", NULL));
     char hash[17];
-    char path[4096];
 
     gfsi_kube_hash(gfs_kube_uid(claim), hash);
-    (void)snprintf(path, sizeof(path), "%s/%s/%s/%s/%s-%s", gfsi_kube_journal_root(spec, place),
-                   gfs_kube_namespace(runtime), gfs_kube_name(runtime), gfs_kube_uid(runtime),
-                   master_of(claim), hash);
+
+    json_t *path = json_sprintf("%s/%s/%s/%s/%s-%s", gfsi_kube_journal_root(spec, place),
+                                gfs_kube_namespace(runtime), gfs_kube_name(runtime),
+                                gfs_kube_uid(runtime), master_of(claim), hash);
+
     return json_pack(
-        "{s:s, s:s, s:o, s:{s:s, s:{s:s}, s:[s], s:s, s:o, s:o, s:{s:s, s:s}}}", "apiVersion", "v1",
+        "{s:s, s:s, s:o, s:{s:s, s:{s:s}, s:[s], s:s, s:o, s:o, s:{s:o, s:s}}}", "apiVersion", "v1",
         "kind", "PersistentVolume", "metadata", metadata(claim, hash, node), "spec",
         "storageClassName", GFSI_KUBE_JOURNAL_CLASS, "capacity", "storage",
         size != NULL ? size : GFSI_KUBE_JOURNAL_SIZE, "accessModes", "ReadWriteOnce",

@@ -127,7 +127,8 @@ static int provide(struct gfsi_kube_round *r, const json_t *claim, const char *n
 
 int gfsi_kube_journals_provide(struct gfsi_kube_round *r)
 {
-    size_t n = r->pair->plan->desired[GFS_ROLE_MASTER];
+    const char *kind = gfsi_kube_journal_kind(json_object_get(r->runtime, "spec"));
+    size_t n = strcmp(kind, "hostPath") == 0 ? r->pair->plan->desired[GFS_ROLE_MASTER] : 0;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < n && i < GFS_MASTERS_MAX; i++) {

@@ -159,12 +159,12 @@ static int64_t work(struct gfsi_kube_round *r)
     struct gfs_effects *effects gfs_auto_free = calloc(1, sizeof(*effects));
     int rc = effects != NULL ? apply_objects(r) : GFS_ENOMEM;
 
+    if (rc == 0) {
+        rc = gfsi_kube_journals_provide(r);
+    }
     if (rc == GFS_EINVAL) { /* such as another spec.master.journal: claims' templates are fixed */
         gfsi_kube_event(r->k, r->runtime, true, "ErrorValidateSpecFields",
                         gfs_err_text(r->err, rc));
-    }
-    if (rc == 0) {
-        rc = gfsi_kube_journals_provide(r);
     }
     if (rc == 0) {
         rc = gfsi_kube_note_nodes(r);
