@@ -7,13 +7,11 @@
 
 #include <gfs/base/auto.h>
 #include <gfs/base/clock.h>
-#include <gfs/base/file.h>
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
-#include "node_priv.h"
+#include "generation_priv.h"
 
-#define CONFIG_FILE_MAX  (1u << 20)
 #define START_TIMEOUT_MS 60000
 #define HANG_TIMEOUT_MS  20000
 #define STAGE_WAIT_NS    GFS_NS_PER_S /* of a stage for a pod; publishing waits for longer */
@@ -33,34 +31,6 @@ static int runtime_dir(const char *fluid_path, char *out, size_t size)
     return snprintf(out, size, "%.*s", (int)(slash - fluid_path), fluid_path) < (int)size
                ? 0
                : GFS_ENAMETOOLONG;
-}
-
-/* The controllers write the client's configuration next to the mount point. */
-static int config_path(const char *fluid_path, char *out, size_t size)
-{
-    const char *slash = strrchr(fluid_path, '/');
-
-    return snprintf(out, size, "%.*s/conf/goosefs-site.properties", (int)(slash - fluid_path),
-                    fluid_path) < (int)size
-               ? 0
-               : GFS_ENAMETOOLONG;
-}
-
-void gfsi_fuse_generation(const struct gfsi_volume *volume, char out[GFSI_DIGEST_SIZE])
-{
-    gfs_auto_buf struct gfs_buf text;
-    char path[GFSI_PATH_MAX + 64];
-    struct gfsi_digest d;
-
-    gfs_buf_init(&text, CONFIG_FILE_MAX);
-    out[0] = '\0';
-    if (config_path(volume->fluid_path, path, sizeof(path)) < 0 ||
-        gfs_file_read(path, &text, NULL) < 0) {
-        return;
-    }
-    gfsi_digest_init(&d);
-    gfsi_digest_bytes(&d, gfs_buf_str(&text), text.len);
-    gfsi_digest_hex(&d, out);
 }
 
 void gfsi_fuse_keeper_id(const char *mount_root, const char *fluid_path,
@@ -222,7 +192,7 @@ static int keeper_mount(struct gfsi_node *node, const struct gfsi_volume *volume
         .argv = argv,
         .env = env,
     };
-    int rc = config_path(volume->fluid_path, config, sizeof(config));
+    int rc = gfsi_generation_config(volume->fluid_path, config, sizeof(config));
 
     if (rc < 0) {
         return gfs_err_set(err, rc, "fluid_path is too long");
@@ -319,8 +289,8 @@ static bool wait_for_change(int mountinfo, int64_t deadline)
 
 /* One look, and a dead mount is put away; alone, so that nobody takes a new mount for the dead one.
  */
-static int look_and_remove(struct gfsi_node *node, struct gfsi_volume *volume, int64_t deadline,
-                           enum presence *out, struct gfs_err *err)
+static int look_and_remove(struct gfsi_node *node, const struct gfsi_volume *volume,
+                           int64_t deadline, enum presence *out, struct gfs_err *err)
 {
     struct gfsi_hold hold;
     int rc = gfsi_hold_take(&node->holds, &hold, volume->fluid_path, deadline, err);
@@ -341,7 +311,7 @@ static int look_and_remove(struct gfsi_node *node, struct gfsi_volume *volume, i
     return rc == 0 && *out == HUNG ? hangs(volume, err) : rc;
 }
 
-static int await_mount(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+static int await_mount(struct gfsi_node *node, const struct gfsi_volume *volume, bool wait,
                        int64_t deadline, struct gfs_err *err)
 {
     int mountinfo gfs_auto_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
@@ -376,10 +346,11 @@ static bool is_keepers(const struct gfsi_node *node, const struct gfsi_volume *v
     return node->keeper.mount != NULL && strcmp(volume->mount_type, GFSI_GOOSEFS_TYPE) == 0;
 }
 
-static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int64_t deadline,
+static int keeper_ensure(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline,
                          bool *out_made, struct gfs_err *err)
 {
     char id[GFS_KEEPER_ID_MAX + 1];
+    char generation[GFSI_DIGEST_SIZE];
     bool mount = false;
     int rc;
 
@@ -388,14 +359,16 @@ static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int
     if (rc < 0 || !mount) {
         return rc;
     }
-    gfsi_fuse_generation(volume, volume->generation);
+    gfsi_generation_now(volume->fluid_path, generation);
     rc = keeper_mount(node, volume, id, deadline, err);
+    if (rc == 0 || rc == GFS_ETIMEOUT) { /* mounted at once, served once a pod is there */
+        gfsi_generation_note(node, volume, generation);
+    }
     if (rc < 0) {
         return gfs_err_wrap(err, rc, "mounting %s", volume->fluid_path);
     }
     gfs_info("csi", "mounted by the keeper", "volume=%s mount=%s path=%s", GFS_Q(volume->id), id,
              GFS_Q(volume->fluid_path));
-    volume->from_keeper = true;
     if (out_made != NULL) {
         *out_made = true;
     }
@@ -404,7 +377,7 @@ static int keeper_ensure(struct gfsi_node *node, struct gfsi_volume *volume, int
 
 /* A pod may have to be started first: a publish waits for it, at most in part of the workers, a
  * stage does not; the keeper goes on with what was asked for, and asking again joins. */
-static int keeper_ensure_pod(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+static int keeper_ensure_pod(struct gfsi_node *node, const struct gfsi_volume *volume, bool wait,
                              int64_t deadline, bool *out_made, struct gfs_err *err)
 {
     int64_t until = gfs_clock_mono() + (wait ? node->wait_ns : STAGE_WAIT_NS);
@@ -422,22 +395,30 @@ static int keeper_ensure_pod(struct gfsi_node *node, struct gfsi_volume *volume,
                 : 0;
 }
 
-int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+int gfsi_fuse_ensure(struct gfsi_node *node, const struct gfsi_volume *volume, bool wait,
                      int64_t deadline, bool *out_made, struct gfs_err *err)
 {
     struct gfsi_hold hold;
     int rc;
 
     if (!is_keepers(node, volume)) {
-        return await_mount(node, volume, wait, deadline, err);
+        rc = await_mount(node, volume, wait, deadline, err);
+        if (rc < 0) {
+            return rc;
+        }
     }
     rc = gfsi_hold_take(&node->holds, &hold, volume->fluid_path, deadline, err);
     if (rc < 0) {
         return rc;
     }
-    rc = node->launch_mode == GFS_CSI_LAUNCH_POD
-             ? keeper_ensure_pod(node, volume, wait, deadline, out_made, err)
-             : keeper_ensure(node, volume, deadline, out_made, err);
+    if (is_keepers(node, volume)) {
+        rc = node->launch_mode == GFS_CSI_LAUNCH_POD
+                 ? keeper_ensure_pod(node, volume, wait, deadline, out_made, err)
+                 : keeper_ensure(node, volume, deadline, out_made, err);
+    }
+    if (rc == 0) {
+        gfsi_generation_note(node, volume, NULL);
+    }
     gfsi_hold_drop(&node->holds, &hold);
     return rc;
 }

@@ -422,6 +422,11 @@ int gfsi_journal_open(const char *state_dir, struct gfsi_journal **out, struct g
     return 0;
 }
 
+const char *gfsi_journal_boot_id(const struct gfsi_journal *j)
+{
+    return j->boot_id;
+}
+
 void gfsi_journal_sweep(struct gfsi_journal *j,
                         bool (*keep)(void *arg, const struct gfsi_volume *volume,
                                      const struct gfsi_use *use),

@@ -45,8 +45,6 @@ struct gfsi_volume {
     char mount_type[GFSI_MOUNT_TYPE_MAX + 1];
     char label_key[GFSI_LABEL_MAX + 1];
     enum gfs_csi_clean_policy clean_policy;
-    char generation[GFSI_DIGEST_SIZE]; /* of the client's configuration when it was mounted */
-    bool from_keeper;                  /* this plugin asked the keeper for the mount */
 };
 
 struct gfsi_journal;
@@ -54,6 +52,9 @@ struct gfsi_journal;
 /* Loads. `state_dir` is created (0700) when missing. */
 int gfsi_journal_open(const char *state_dir, struct gfsi_journal **out, struct gfs_err *err);
 struct gfsi_journal *gfsi_journal_free(struct gfsi_journal *journal);
+
+/* Of this boot; lives as long as the journal. */
+const char *gfsi_journal_boot_id(const struct gfsi_journal *journal);
 
 /* The volume; GFS_ENOENT. `out` may be NULL. */
 int gfsi_journal_find(struct gfsi_journal *journal, const char *id, struct gfsi_volume *out);

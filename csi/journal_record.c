@@ -77,8 +77,6 @@ struct gfsi_record *gfsi_record_new(const struct gfsi_volume *volume)
         return gfsi_record_free(made);
     }
     made->clean_policy = volume->clean_policy;
-    memcpy(made->generation, volume->generation, sizeof(made->generation));
-    made->from_keeper = volume->from_keeper;
     return made;
 }
 
@@ -143,9 +141,7 @@ bool gfsi_record_is_known(struct gfsi_record *r, const struct gfsi_record *volum
            strcmp(r->fluid_path, volume->fluid_path) == 0 &&
            strcmp(r->sub_path, volume->sub_path) == 0 &&
            strcmp(r->mount_type, volume->mount_type) == 0 &&
-           strcmp(r->label_key, volume->label_key) == 0 &&
-           strcmp(r->generation, volume->generation) == 0 &&
-           r->clean_policy == volume->clean_policy && r->from_keeper == volume->from_keeper;
+           strcmp(r->label_key, volume->label_key) == 0 && r->clean_policy == volume->clean_policy;
 }
 
 void gfsi_record_copy_use(const struct gfsi_record_use *from, struct gfsi_use *to)
@@ -166,8 +162,6 @@ void gfsi_record_copy_volume(const struct gfsi_record *from, struct gfsi_volume 
     (void)gfs_str_copy(to->mount_type, sizeof(to->mount_type), from->mount_type);
     (void)gfs_str_copy(to->label_key, sizeof(to->label_key), from->label_key);
     to->clean_policy = from->clean_policy;
-    memcpy(to->generation, from->generation, sizeof(to->generation));
-    to->from_keeper = from->from_keeper;
 }
 
 /* ---- encode ---- */
@@ -193,11 +187,10 @@ static json_t *encode_uses(const struct gfsi_record_use *use)
 char *gfsi_record_encode(const struct gfsi_record *r, const char *boot_id)
 {
     json_t *root auto_json =
-        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b}", "version",
-                  GFSI_JOURNAL_VERSION, "boot_id", boot_id, "volume_id", r->id, "fluid_path",
-                  r->fluid_path, "sub_path", r->sub_path, "mount_type", r->mount_type, "label",
-                  r->label_key, "clean_policy", gfsi_clean_policy_name(r->clean_policy),
-                  "generation", r->generation, "from_keeper", (int)r->from_keeper);
+        json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", GFSI_JOURNAL_VERSION,
+                  "boot_id", boot_id, "volume_id", r->id, "fluid_path", r->fluid_path, "sub_path",
+                  r->sub_path, "mount_type", r->mount_type, "label", r->label_key, "clean_policy",
+                  gfsi_clean_policy_name(r->clean_policy));
 
     for (int kind = GFSI_STAGED; kind <= GFSI_PUBLISHED && root != NULL; kind++) {
         json_t *uses = encode_uses(r->uses[kind]);
@@ -268,12 +261,10 @@ static bool decode_volume(const json_t *root, struct gfsi_volume *v)
         !get_text(root, "sub_path", v->sub_path, sizeof(v->sub_path)) ||
         !get_text(root, "mount_type", v->mount_type, sizeof(v->mount_type)) ||
         !get_text(root, "label", v->label_key, sizeof(v->label_key)) ||
-        !get_text(root, "generation", v->generation, sizeof(v->generation)) ||
         !get_text(root, "clean_policy", policy, sizeof(policy)) ||
         gfsi_clean_policy_parse(policy, &v->clean_policy) < 0) {
         return false;
     }
-    v->from_keeper = json_is_true(json_object_get(root, "from_keeper"));
     return true;
 }
 

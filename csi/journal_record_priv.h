@@ -28,8 +28,6 @@ struct gfsi_record {
     struct gfsi_record *next;
     char *id, *fluid_path, *sub_path, *mount_type, *label_key;
     enum gfs_csi_clean_policy clean_policy;
-    char generation[GFSI_DIGEST_SIZE];
-    bool from_keeper;
     struct gfsi_record_use *uses[2]; /* by enum gfsi_use_kind */
     size_t n_uses[2];
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <gfs/base/cfg.h>
 #include <gfs/base/clock.h>
@@ -71,7 +72,8 @@ static const struct gfs_cfg_option options[] = {
      .type = GFS_CFG_STR,
      .default_value = "",
      .metavar = "FILE",
-     .help = "kubeconfig with the node's identity, to label the Node; default: no label"},
+     .help = "kubeconfig with the node's identity, to label the Node; default, and where there is "
+             "no such file: no label"},
     {.flag = "node-labeler",
      .type = GFS_CFG_STR,
      .default_value = "/usr/local/bin/csi-node-labeler",
@@ -201,6 +203,27 @@ static int parse_uids(const char *text, uid_t *out, size_t *out_n, struct gfs_er
                        GFS_CSI_PEER_UIDS_MAX);
 }
 
+static int fill_labeler(struct daemon *d, struct gfs_csi_config *out, struct gfs_err *err)
+{
+    const char *kubeconfig = gfs_cfg_str(d->cfg, "kubelet-kube-config");
+    int rc;
+
+    if (kubeconfig[0] == '\0') {
+        return 0;
+    }
+    if (access(kubeconfig, R_OK) < 0) {
+        gfs_warn("csi", "no identity of this node: it gets no labels", "file=%s error=%s",
+                 GFS_Q(kubeconfig), GFS_Q(strerror(errno)));
+        return 0;
+    }
+    rc = gfs_csi_node_program_new(gfs_cfg_str(d->cfg, "node-labeler"), kubeconfig, out->node_id,
+                                  &d->labeler, err);
+    if (rc == 0) {
+        out->labeler = gfs_csi_node_program_labeler(d->labeler);
+    }
+    return rc;
+}
+
 static int fill_config(struct daemon *d, struct gfs_csi_config *out, struct gfs_err *err)
 {
     const struct gfs_cfg *cfg = d->cfg;
@@ -238,14 +261,9 @@ static int fill_config(struct daemon *d, struct gfs_csi_config *out, struct gfs_
                            "--clean-policy must be OnRuntimeDeleted, OnDemand or OnFuseChanged");
     }
 
-    if (gfs_cfg_str(cfg, "kubelet-kube-config")[0] != '\0') {
-        rc = gfs_csi_node_program_new(gfs_cfg_str(cfg, "node-labeler"),
-                                      gfs_cfg_str(cfg, "kubelet-kube-config"), out->node_id,
-                                      &d->labeler, err);
-        if (rc < 0) {
-            return rc;
-        }
-        out->labeler = gfs_csi_node_program_labeler(d->labeler);
+    rc = fill_labeler(d, out, err);
+    if (rc < 0) {
+        return rc;
     }
     if (!gfs_cfg_bool(cfg, "registrar")) {
         return 0;

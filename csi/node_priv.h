@@ -60,6 +60,7 @@ void gfsi_hold_drop(struct gfsi_holds *holds, struct gfsi_hold *hold);
 /* Everything an operation needs; all borrowed but `holds`. Tests fill it with stand-ins. */
 struct gfsi_node {
     struct gfsi_request_rules rules;
+    const char *state_dir;
     const char *fuse_program;
     const char *fuse_log_dir; /* "" */
     enum gfs_csi_launch_mode launch_mode;
@@ -99,17 +100,14 @@ int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err);
 
 /* Makes sure there is a living mount of the right type; where this machine's keeper is in charge,
  * mounts. Elsewhere waits for it until `deadline` when `wait`, else is content without.
- * volume->generation and from_keeper are filled. *out_made (may be NULL): this call mounted. */
-int gfsi_fuse_ensure(struct gfsi_node *node, struct gfsi_volume *volume, bool wait,
+ * *out_made (may be NULL): this call mounted. */
+int gfsi_fuse_ensure(struct gfsi_node *node, const struct gfsi_volume *volume, bool wait,
                      int64_t deadline, bool *out_made, struct gfs_err *err);
 
 /* Unmounts (process mode) or withdraws the node's label (pod mode). Not when another volume or
  * another mount uses it: GFS_EPRECONDITION for the latter. */
 int gfsi_fuse_clean(struct gfsi_node *node, const struct gfsi_volume *volume, int64_t deadline,
                     struct gfs_err *err);
-
-/* Digest of the client's configuration now, "" when there is none. */
-void gfsi_fuse_generation(const struct gfsi_volume *volume, char out[GFSI_DIGEST_SIZE]);
 
 /* The key of a mount at the keeper: "NS.NAME" from Fluid's layout of fluid_path, or a digest of it.
  */

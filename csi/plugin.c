@@ -118,6 +118,7 @@ static void fill_node(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
         .kubelet_text = strcmp(p->kubelet_root, p->kubelet_real) != 0 ? p->kubelet_root : NULL,
         .mount_text = strcmp(p->mount_root, p->mount_real) != 0 ? p->mount_root : NULL,
     };
+    p->node.state_dir = p->state_dir;
     p->node.fuse_program = p->fuse_program;
     p->node.fuse_log_dir = p->fuse_log_dir;
     p->node.launch_mode = c->launch_mode;

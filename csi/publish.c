@@ -78,8 +78,6 @@ static int check_known(struct publish *p, struct gfs_err *err)
         return 0; /* the journal was lost; the request says all that is needed */
     }
 
-    memcpy(p->volume.generation, known.generation, sizeof(p->volume.generation));
-    p->volume.from_keeper = known.from_keeper;
     if (strcmp(known.fluid_path, p->volume.fluid_path) != 0 ||
         strcmp(known.sub_path, p->volume.sub_path) != 0 ||
         strcmp(known.mount_type, p->volume.mount_type) != 0) {

@@ -5,7 +5,7 @@
 #include <gfs/base/log.h>
 #include <gfs/base/str.h>
 
-#include "node_priv.h"
+#include "generation_priv.h"
 
 static void drop_table(struct gfs_mounttable **table)
 {
@@ -54,8 +54,7 @@ void gfsi_node_use(const struct gfsi_request *request, struct gfsi_use *out)
 
 /* ---- stage ---- */
 
-/* Is the volume staged already, and then with the same parameters? Fills what is known of the
- * mount. */
+/* Is the volume staged already, and then with the same parameters? Fills `volume`. */
 static int check_staged(struct gfsi_node *node, const struct gfsi_request *request,
                         struct gfsi_volume *volume, struct gfs_err *err)
 {
@@ -66,9 +65,6 @@ static int check_staged(struct gfsi_node *node, const struct gfsi_request *reque
     if (gfsi_journal_find(node->journal, request->volume_id, &known) < 0) {
         return 0;
     }
-    memcpy(volume->generation, known.generation, sizeof(volume->generation));
-    volume->from_keeper = known.from_keeper;
-
     if (strcmp(known.fluid_path, volume->fluid_path) != 0 ||
         strcmp(known.sub_path, volume->sub_path) != 0 ||
         strcmp(known.mount_type, volume->mount_type) != 0) {
@@ -199,17 +195,12 @@ static int check_unpublished(struct gfsi_node *node, const char *id, struct gfs_
     return 0;
 }
 
-static bool is_to_clean(const struct gfsi_volume *volume)
+static bool is_to_clean(struct gfsi_node *node, const struct gfsi_volume *volume)
 {
-    char now[GFSI_DIGEST_SIZE];
-
     switch (volume->clean_policy) {
     case GFS_CSI_CLEAN_ON_RUNTIME_DELETED: return false;
     case GFS_CSI_CLEAN_ON_DEMAND: return true;
-    case GFS_CSI_CLEAN_ON_FUSE_CHANGED:
-        /* Unknown for a mount that was there before the volume was staged: it stays. */
-        gfsi_fuse_generation(volume, now);
-        return volume->generation[0] != '\0' && strcmp(now, volume->generation) != 0;
+    case GFS_CSI_CLEAN_ON_FUSE_CHANGED: return gfsi_generation_changed(node, volume);
     }
     return false;
 }
@@ -234,7 +225,7 @@ int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request
             return rc;
         }
     }
-    if (last && is_to_clean(&volume)) {
+    if (last && is_to_clean(node, &volume)) {
         rc = gfsi_fuse_clean(node, &volume, deadline, err);
         if (rc < 0) {
             return rc;
@@ -266,6 +257,7 @@ int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err)
     if (rc < 0) {
         return rc;
     }
+    gfsi_generation_sweep(node, table);
     gfsi_journal_sweep(node->journal, keep_use, &(struct sweep){.node = node, .table = table});
     return 0;
 }

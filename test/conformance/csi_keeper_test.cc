@@ -56,11 +56,13 @@ TEST_F(Keeper, FuseChangedPolicyLooksAtTheConfiguration)
     ASSERT_EQ(client->stage(v), OK) << client->text;
     ASSERT_EQ(client->unstage(v), OK);
     EXPECT_EQ(mounts_below(fluid_path).size(), 1u);
-    ASSERT_EQ(client->stage(v), OK);
     write_config("changed=1\n");
+    EXPECT_TRUE(WIFSIGNALED(stop_plugin(SIGKILL)));
+    start_plugin();
+    ASSERT_EQ(client->stage(v), OK) << client->text;
+    EXPECT_EQ(mounts_below(fluid_path).size(), 1u) << "found, and in use";
     ASSERT_EQ(client->unstage(v), OK) << client->text;
-    EXPECT_EQ(mounts_below(fluid_path).size(), 1u)
-        << "adopted without its configuration being known: kept";
+    EXPECT_EQ(mounts_below(fluid_path).size(), 0u) << "mounted with another configuration";
 }
 
 TEST_F(Keeper, AClientThatCannotStartLeavesNothingAndSaysWhy)

@@ -311,6 +311,7 @@ class FakeNode : public ::testing::Test
     std::string runtime = dir.make("runtime-mnt");
     std::string fluid_path = dir.make("runtime-mnt/goosefs/default/hbase/goosefs-fuse");
     std::string staging = dir.make("kubelet/plugins/staging");
+    std::string state = dir.path() + "/state";
     struct gfsi_node node = {};
     struct gfs_csi_prober *prober = nullptr;
     struct gfs_err err = GFS_ERR_INIT;
@@ -320,6 +321,7 @@ class FakeNode : public ::testing::Test
         ASSERT_EQ(gfs_csi_prober_new(&prober, &err), 0) << err.text;
         node.rules = {kubelet.c_str(), runtime.c_str(), GFS_CSI_CLEAN_ON_RUNTIME_DELETED, nullptr,
                       nullptr};
+        node.state_dir = state.c_str();
         node.fuse_program = "/usr/bin/goosefs-fuse";
         node.fuse_log_dir = "";
         node.launch_mode = GFS_CSI_LAUNCH_PROCESS;
@@ -344,8 +346,7 @@ class FakeNode : public ::testing::Test
     void open_journal()
     {
         node.journal = gfsi_journal_free(node.journal);
-        ASSERT_EQ(gfsi_journal_open((dir.path() + "/state").c_str(), &node.journal, &err), 0)
-            << err.text;
+        ASSERT_EQ(gfsi_journal_open(state.c_str(), &node.journal, &err), 0) << err.text;
     }
     static void write(const std::string &path, const std::string &text)
     {

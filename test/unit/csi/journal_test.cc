@@ -59,7 +59,6 @@ class JournalTest : public ::testing::Test
 TEST_F(JournalTest, WhatWasPutIsThereAfterReopening)
 {
     volume.clean_policy = GFS_CSI_CLEAN_ON_DEMAND;
-    volume.from_keeper = true;
     ASSERT_EQ(gfsi_journal_put(journal, &volume, GFSI_STAGED, &use, &err), 0) << err.text;
     snprintf(use.path, sizeof(use.path), "/var/lib/kubelet/b");
     use.symlink = true;
@@ -71,7 +70,6 @@ TEST_F(JournalTest, WhatWasPutIsThereAfterReopening)
     ASSERT_EQ(gfsi_journal_find(journal, "default-hbase", &v), 0);
     EXPECT_STREQ(v.fluid_path, "/runtime-mnt/x");
     EXPECT_EQ(v.clean_policy, GFS_CSI_CLEAN_ON_DEMAND);
-    EXPECT_TRUE(v.from_keeper);
     ASSERT_EQ(
         gfsi_journal_find_use(journal, "default-hbase", GFSI_PUBLISHED, "/var/lib/kubelet/b", &u),
         0);

@@ -423,22 +423,6 @@ TEST_F(NodeTest, UnstageKeepsTheMountUnlessOnDemand)
     EXPECT_EQ(mounts.find(fluid_path), nullptr);
 }
 
-TEST_F(NodeTest, UnstageOnFuseChangedUnmountsAfterAChangeOnly)
-{
-    struct gfsi_request r = request(GFSI_STAGE, staging);
-    r.attrs.clean_policy = GFS_CSI_CLEAN_ON_FUSE_CHANGED;
-    ASSERT_EQ(run(r), 0);
-    ASSERT_EQ(unstage(), 0);
-    EXPECT_EQ(keeper.unmounted, 0);
-
-    keeper.states.clear();
-    mounts.remove(fluid_path);
-    ASSERT_EQ(run(r), 0);
-    write(runtime + "/goosefs/default/hbase/conf/goosefs-site.properties", "changed=1\n");
-    ASSERT_EQ(unstage(), 0) << err.text;
-    EXPECT_EQ(keeper.unmounted, 1);
-}
-
 TEST_F(NodeTest, UnstageWhilePublishedIsFailedPrecondition)
 {
     ASSERT_EQ(stage(), 0);
