@@ -7,6 +7,7 @@ namespace fake
 {
 static const char VOLUMES[] = "/api/v1/persistentvolumes/";
 static const char NODE_PATHS[] = "/api/v1/nodes/";
+static const char BOUND_ONCE[] = "pv.kubernetes.io/bind-completed";
 static const char SELECTED[] = "volume.kubernetes.io/selected-node";
 
 static std::string ClaimPath(const std::string &ns, const std::string &name)
@@ -182,27 +183,51 @@ void KubeCluster::SetPhase(const std::string &path, const char *phase, const std
     (void)Change(path, now);
 }
 
-/* A volume for one claim, by its uid; those for whoever has the name are not looked at. */
+/* As Kubernetes' binder: a claim is bound once, by its uid. A later one of its name waits; one
+ * whose volume is another now is lost. */
 void KubeCluster::Bind(const std::string &path)
 {
     auto found = objects_.find(path);
-    if (found == objects_.end() || found->second.text("spec", "claimRef", "uid").empty()) {
+    if (found == objects_.end()) {
         return;
     }
     Json volume = found->second;
     std::string claim_path = ClaimPath(volume.text("spec", "claimRef", "namespace"),
                                        volume.text("spec", "claimRef", "name"));
-    auto claim = objects_.find(claim_path);
+    auto at = objects_.find(claim_path);
+    Json claim = at != objects_.end() ? at->second : Json();
     std::string name = volume.text("metadata", "name");
-    if (claim == objects_.end() ||
-        claim->second.text("metadata", "uid") != volume.text("spec", "claimRef", "uid")) {
+    std::string uid = volume.text("spec", "claimRef", "uid");
+    if (!uid.empty() && claim.text("metadata", "uid") != uid) {
         SetPhase(path, "Released", "");
-    } else if (claim->second.text("spec", "volumeName").empty() &&
-               claim->second.text("spec", "storageClassName") ==
-                   volume.text("spec", "storageClassName")) {
-        SetPhase(claim_path, "Bound", name);
-        SetPhase(path, "Bound", "");
+        return;
     }
+    bool same_class =
+        claim.text("spec", "storageClassName") == volume.text("spec", "storageClassName");
+    std::string wanted = claim.text("spec", "volumeName");
+    if (claim.get() == nullptr || !same_class || (!wanted.empty() && wanted != name)) {
+        return;
+    }
+    bool once = !claim.text("metadata", "annotations", BOUND_ONCE).empty();
+    if (uid.empty() && (once || wanted.empty())) {
+        SetPhase(claim_path, once ? "Lost" : "Pending", wanted);
+        return;
+    }
+    if (uid.empty()) {
+        Json now(json_deep_copy(volume.get()));
+        json_object_set(now.at("spec", "claimRef"), "uid", claim.at("metadata", "uid"));
+        (void)Change(path, now);
+    }
+    if (!once) {
+        Json now(json_deep_copy(claim.get()));
+        if (now.at("metadata", "annotations") == nullptr) {
+            json_object_set_new(now.at("metadata"), "annotations", json_object());
+        }
+        json_object_set_new(now.at("metadata", "annotations"), BOUND_ONCE, json_string("yes"));
+        (void)Change(claim_path, now);
+    }
+    SetPhase(claim_path, "Bound", name);
+    SetPhase(path, "Bound", "");
 }
 
 /* A claim that is deleted stays while pods have it. */

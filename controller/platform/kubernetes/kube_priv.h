@@ -122,6 +122,13 @@ int gfsi_kube_note_nodes(struct gfsi_kube_round *r);
  * when to come back, ns. */
 int64_t gfsi_kube_clean(struct gfsi_kube_round *r);
 
+/* ---- bind.c ---- */
+/* Whether the volume is for another claim than this one, or the claim was bound to another volume
+ * of that name. Pure; NULL: there is none. */
+bool gfsi_kube_misbound(const json_t *volume, const json_t *claim);
+/* Gives the data set's volume to the claim there is. */
+int gfsi_kube_rebind(struct gfsi_kube_round *r);
+
 /* ---- journals.c ---- */
 /* The claim of that master's journal, a new reference; NULL when there is none. */
 json_t *gfsi_kube_journal_claim(struct gfsi_kube_round *r, int master);

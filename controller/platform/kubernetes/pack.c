@@ -68,7 +68,9 @@ void gfsi_kube_unpack(const struct gfsi_kube_packed *p, void *data, size_t size)
 {
     struct run run;
 
-    memset(data, 0, size);
+    if (size > 0) {
+        memset(data, 0, size);
+    }
     for (size_t i = 0; i < p->n; i += sizeof(run) + run.len) {
         memcpy(&run, p->bytes + i, sizeof(run));
         GFS_ASSERT(run.at + (size_t)run.len <= size);

@@ -173,6 +173,9 @@ static int64_t work(struct gfsi_kube_round *r)
         rc = gfsi_kube_journals_end(r->k, r->ns, r->name, r->err);
     }
     if (rc == 0) {
+        rc = gfsi_kube_rebind(r);
+    }
+    if (rc == 0) {
         rc = gfsi_kube_observe(r, &seen);
     }
     if (rc < 0) {

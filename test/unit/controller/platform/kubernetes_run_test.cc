@@ -112,6 +112,61 @@ TEST_F(KubernetesRun, WhatIsDeletedOrEditedByHandIsPutBack)
     EXPECT_TRUE(wait_ready("hbase"));
 }
 
+// Kubernetes binds by uid: a volume that remembers a claim that is gone, or a claim whose volume is
+// another one, would stay that way.
+TEST_F(KubernetesRun, AClaimOrAVolumeMadeAnewIsBoundAgain)
+{
+    std::string claim = path(CORE, "persistentvolumeclaims/hbase");
+    std::string volume = "/api/v1/persistentvolumes/default-hbase";
+    auto bound_to = [&](const std::string &before) {
+        std::string uid = cluster_->Get(claim).text("metadata", "uid");
+        return !uid.empty() && uid != before &&
+               cluster_->Get(claim).text("status", "phase") == "Bound" &&
+               cluster_->Get(volume).text("status", "phase") == "Bound" &&
+               cluster_->Get(volume).text("spec", "claimRef", "uid") == uid;
+    };
+
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase"));
+    ASSERT_TRUE(cluster_->WaitFor([&] { return bound_to(""); }));
+
+    std::string first = cluster_->Get(claim).text("metadata", "uid");
+
+    cluster_->Delete(claim);
+    EXPECT_TRUE(cluster_->WaitFor([&] { return bound_to(first); })) << picture();
+
+    first = cluster_->Get(volume).text("metadata", "uid");
+    cluster_->Delete(volume);
+    EXPECT_TRUE(cluster_->WaitFor([&] {
+        return bound_to("") && cluster_->Get(volume).text("metadata", "uid") != first;
+    })) << picture();
+
+    cluster_->Delete(path(DATASETS, "hbase"));
+    EXPECT_TRUE(wait_gone()) << picture();
+}
+
+TEST_F(KubernetesRun, LabelsOfNodesTakenByHandArePutBack)
+{
+    create("hbase");
+    start();
+    ASSERT_TRUE(wait_ready("hbase"));
+    ASSERT_TRUE(cluster_->WaitQuiet());
+
+    const char key[] = "fluid.io/s-default-hbase";
+    auto value = [&](const std::string &node) {
+        return cluster_->Get("/api/v1/nodes/" + node).text("metadata", "labels", key);
+    };
+
+    ASSERT_EQ(value("node1"), "true");
+    cluster_->Edit("/api/v1/nodes/node1",
+                   R"({"metadata":{"labels":{"fluid.io/s-default-hbase":null}}})");
+    EXPECT_TRUE(cluster_->WaitFor([&] { return value("node1") == "true"; })) << labels();
+    cluster_->Edit("/api/v1/nodes/node2",
+                   R"({"metadata":{"labels":{"fluid.io/s-default-hbase":"false"}}})");
+    EXPECT_TRUE(cluster_->WaitFor([&] { return value("node2") == "true"; })) << labels();
+}
+
 TEST_F(KubernetesRun, OfTwoReplicasOneWorksAndTheOtherTakesOver)
 {
     start("first");
