@@ -14,7 +14,9 @@
 namespace
 {
 
-const int PAIRS = 300;
+const int PAIRS = getenv("KUBERNETES_BENCH_PAIRS") != nullptr
+                      ? atoi(getenv("KUBERNETES_BENCH_PAIRS")) // NOLINT(cert-err34-c)
+                      : 300;
 const char DATASETS[] = "/apis/data.fluid.io/v1alpha1/namespaces/default/datasets";
 const char RUNTIMES[] = "/apis/data.fluid.io/v1alpha1/namespaces/default/goosefsruntimes";
 
@@ -64,46 +66,80 @@ bool ready(fake::KubeCluster *cluster, const std::string &name)
            cluster->Get(RUNTIMES + ("/" + name)).text("status", "fusePhase") == "Ready";
 }
 
+pid_t start(const std::string &config, const char *which)
+{
+    std::string program = GFS_KUBE_CONTROLLER, file = config, controller = which;
+    std::string identity; // no election: what is counted are the objects
+    char *argv[] = {program.data(), file.data(), identity.data(), controller.data(), nullptr};
+    pid_t pid = -1;
+
+    return posix_spawn(&pid, program.c_str(), nullptr, nullptr, argv, environ) == 0 ? pid : -1;
+}
+
+void stop(pid_t pid)
+{
+    kill(pid, SIGTERM);
+    waitpid(pid, nullptr, 0);
+}
+
+void setup(fake::KubeCluster *cluster, int from, int to)
+{
+    for (int i = from; i < to; i++) {
+        create(cluster, "set-" + std::to_string(i));
+    }
+    for (int i = from; i < to; i++) {
+        std::string name = "set-" + std::to_string(i);
+        bool done = false;
+
+        for (int minute = 0; minute < 20 && !done; minute++) {
+            done = cluster->WaitFor([&] { return ready(cluster, name); });
+        }
+        ASSERT_TRUE(done) << name;
+    }
+    ASSERT_TRUE(cluster->WaitQuiet());
+}
+
+// As they are deployed: two processes.
 TEST(KubernetesBench, ManyDatasets)
 {
     fake::KubeCluster cluster;
     char config[] = "/tmp/kube-bench-XXXXXX";
-    char program[] = GFS_KUBE_CONTROLLER;
-    char identity[] = ""; // no election: what is counted are the objects
-    char *argv[] = {program, config, identity, nullptr};
-    pid_t pid = -1;
 
     close(mkstemp(config));
     std::ofstream(config) << "apiVersion: v1\nkind: Config\ncurrent-context: x\n"
                           << "clusters: [{name: x, cluster: {server: '" << cluster.Url() << "'}}]\n"
                           << "contexts: [{name: x, context: {cluster: x, user: x}}]\n"
                           << "users: [{name: x, user: {token: secret}}]\n";
-    for (int i = 0; i < PAIRS; i++) {
-        create(&cluster, "set-" + std::to_string(i));
-    }
-    ASSERT_EQ(posix_spawn(&pid, program, nullptr, nullptr, argv, environ), 0);
-    for (int i = 0; i < PAIRS; i++) {
-        std::string name = "set-" + std::to_string(i);
-        bool done = false;
 
-        for (int minute = 0; minute < 20 && !done; minute++) {
-            done = cluster.WaitFor([&] { return ready(&cluster, name); });
-        }
-        ASSERT_TRUE(done) << name;
-    }
-    ASSERT_TRUE(cluster.WaitQuiet());
+    pid_t runtimes = start(config, "runtime");
+    pid_t datasets = start(config, "dataset");
+
+    ASSERT_GT(runtimes, 0);
+    ASSERT_GT(datasets, 0);
+    ASSERT_NO_FATAL_FAILURE(setup(&cluster, 0, PAIRS / 2));
+    double half = memory_mb(runtimes, "VmRSS");
+    ASSERT_NO_FATAL_FAILURE(setup(&cluster, PAIRS / 2, PAIRS));
     figure("requests_per_dataset", static_cast<double>(cluster.Requests()) / PAIRS, "1");
+    for (const auto &kind : cluster.Tally()) {
+        fprintf(stderr, "%6zu %s\n", kind.second, kind.first.c_str());
+    }
 
     size_t requests = cluster.Requests();
     size_t writes = cluster.Writes();
+    size_t watches = cluster.Watches();
 
     (void)cluster.WaitFor([] { return false; });
     figure("requests_at_rest", static_cast<double>(cluster.Requests() - requests), "1/min");
     figure("writes_at_rest", static_cast<double>(cluster.Writes() - writes), "1/min");
-    figure("rss", memory_mb(pid, "VmRSS"), "MB");
-    figure("rss_peak", memory_mb(pid, "VmHWM"), "MB");
-    kill(pid, SIGTERM);
-    waitpid(pid, nullptr, 0);
+    figure("watches_at_rest", static_cast<double>(cluster.Watches() - watches), "1/min");
+    double rss = memory_mb(runtimes, "VmRSS");
+    figure("rss", rss, "MB");
+    figure("rss_anon", memory_mb(runtimes, "RssAnon"), "MB");
+    figure("rss_peak", memory_mb(runtimes, "VmHWM"), "MB");
+    figure("rss_per_dataset", 1024 * (rss - half) / (PAIRS - PAIRS / 2), "KB");
+    figure("rss_dataset_controller", memory_mb(datasets, "VmRSS"), "MB");
+    stop(runtimes);
+    stop(datasets);
     unlink(config);
 }
 

@@ -205,6 +205,12 @@ size_t KubeCluster::Writes()
     return writes_;
 }
 
+std::map<std::string, size_t> KubeCluster::Tally()
+{
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    return tally_;
+}
+
 size_t KubeCluster::Watches()
 {
     std::lock_guard<std::recursive_mutex> lock(mutex_);
@@ -224,6 +230,8 @@ Response KubeCluster::Handle(const Request &r)
     bool lost = false;
     Response answer;
     requests_++;
+    tally_[r.method + " " + target.collection.substr(target.collection.rfind('/') + 1) +
+           (target.sub.empty() ? "" : "/" + target.sub)]++;
     if (Fails(write, &answer, &lost)) {
         return answer;
     }

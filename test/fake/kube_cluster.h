@@ -91,6 +91,8 @@ class KubeCluster
     size_t Requests(); // watches aside
     size_t Writes();
     size_t Watches();
+    // The same requests by what they are, such as "PATCH datasets/status".
+    std::map<std::string, size_t> Tally();
 
     // ---- trouble ----
     // Every n-th request but watches fails, each time in another way; 0: none.
@@ -176,6 +178,7 @@ class KubeCluster
     long version_ = 1;
     int uid_ = 0;
     int pod_ = 0;
+    std::map<std::string, size_t> tally_;
     size_t requests_ = 0, writes_ = 0, watches_begun_ = 0;
     size_t fail_every_ = 0;
     bool shuffle_ = false;

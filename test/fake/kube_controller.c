@@ -51,18 +51,23 @@ int __wrap_gfsi_kube_masters_hand_over(struct gfsi_kube_pair *pair, struct gfs_e
     return 0;
 }
 
-/* KUBECONFIG IDENTITY; an identity that is not "" takes part in an election. */
+/* KUBECONFIG IDENTITY [dataset|runtime]; an identity that is not "" takes part in an election.
+ * Without the last both controllers run. */
 int main(int argc, char **argv)
 {
     struct gfs_err err = GFS_ERR_INIT;
+    unsigned controllers = GFS_CONTROLLER_DATASET | GFS_CONTROLLER_RUNTIME;
 
-    if (argc != 3) {
+    if (argc == 4) {
+        controllers =
+            strcmp(argv[3], "dataset") == 0 ? GFS_CONTROLLER_DATASET : GFS_CONTROLLER_RUNTIME;
+    } else if (argc != 3) {
         return 2;
     }
 
     const struct gfs_kubernetes_opts opts = {
         .kubeconfig = argv[1],
-        .controllers = GFS_CONTROLLER_DATASET | GFS_CONTROLLER_RUNTIME,
+        .controllers = controllers,
         .leader_elect = argv[2][0] != '\0',
         .lease_ns = "fluid-system",
         .identity = argv[2],

@@ -1,5 +1,6 @@
 /* Informers, workers, election: what keeps the controllers running. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -334,6 +335,16 @@ static void fini(struct runner *r)
     }
 }
 
+/* A pool of memory for each thread, and large pieces that stay in one once the library has learned
+ * their size, took a third more with a hundred data sets. Settings of the whole process, the same
+ * each time. */
+static void settle_malloc(void)
+{
+    (void)mallopt(M_ARENA_MAX, 2);
+    (void)mallopt(M_MMAP_THRESHOLD, 128 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 128 << 10);
+}
+
 int gfs_kubernetes_run(const struct gfs_kubernetes_opts *opts, struct gfs_err *err)
 {
     struct runner r = {.kube = {.opts = *opts}, .signal_fd = -1, .leading_fd = -1};
@@ -345,6 +356,7 @@ int gfs_kubernetes_run(const struct gfs_kubernetes_opts *opts, struct gfs_err *e
     (void)sigaddset(&signals, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    settle_malloc();
     gfs_rpc_init();
     r.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
     r.leading_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
