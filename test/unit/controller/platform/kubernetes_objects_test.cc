@@ -107,14 +107,6 @@ const json_t *template_of(const json_t *set)
     return gfs_kube_at(set, "spec", "template", nullptr);
 }
 
-TEST(KubernetesObjects, TheDocument)
-{
-    Objects objects(sample("runtime.yaml"));
-
-    ASSERT_EQ(objects.rc, 0) << objects.err.text;
-    expect_golden("document-kubernetes.json", objects.text());
-}
-
 TEST(KubernetesObjects, EveryObjectBelongsToTheRuntimeAndSaysSo)
 {
     Objects objects(sample("runtime.yaml"));
