@@ -67,10 +67,15 @@ take_down() {
     rm -rf --one-file-system "$WORK"
 }
 
-# Of a lab's node, what is below / is the machine's: give each its own.
+# Of a lab's node, what is below / is the machine's: give each its own, and the kubelet's identity
+# where a node made by kubeadm has it.
 own_directories() {
-    "$LAB" node "$1" bash -c 'mkdir -p /runtime-mnt /var/lib/runtime-mnt &&
-        mount --bind /var/lib/runtime-mnt /runtime-mnt && mount -t tmpfs -o mode=1777,size=1g shm /dev/shm'
+    "$LAB" node "$1" bash -c 'for dir in runtime-mnt etc/kubernetes; do
+            mkdir -p "/$dir" "/var/lib/of-node/$dir" && mount --bind "/var/lib/of-node/$dir" "/$dir" || exit 1
+        done
+        mount -t tmpfs -o mode=1777,size=1g shm /dev/shm'
+    k config view --kubeconfig="$LAB_DIR/node$1/kubelet.kubeconfig" --flatten --raw |
+        "$LAB" node "$1" bash -c 'umask 077; cat >/etc/kubernetes/kubelet.conf'
 }
 
 start_origin() {

@@ -80,12 +80,16 @@ two_rounds() {
     done
 }
 
+# No error since the last time: each check answers for its own.
 no_errors() {
-    local n
+    local n clean=true
     for n in "$@"; do
-        k exec "reader-$n" -- bash -c 'cat /tmp/result; grep -v records /tmp/errors | grep -v copied | tail -n 5; read -r _ errors </tmp/result; [ "$errors" = 0 ]' ||
-            return 1
+        k exec "reader-$n" -- bash -c 'read -r rounds errors </tmp/result; read -r told </tmp/told || told=0
+            echo "reader: $rounds rounds, $((errors - told)) errors"; echo "$errors" >/tmp/told
+            grep -v records /tmp/errors | grep -v copied | tail -n 5
+            [ "$errors" = "$told" ]' 2>&1 || clean=false
     done
+    $clean
 }
 
 # under_fault COMMAND...: the fault, readiness afterwards, two more rounds everywhere, no error.

@@ -12,9 +12,7 @@ for file in test/kubernetes/cases/*.sh; do
 done
 
 # In this order: readers of the first go on through the next ones, the walk-throughs begin empty.
-CASES=(document faults apiserver node objects scaling affinity toleration sharing root clients)
-# By name only: wants manifests of launch mode pod, which are not the default (docs/decisions/003).
-NAMED=(upgrade)
+CASES=(document faults upgrade apiserver node objects scaling affinity toleration sharing root clients)
 
 usage() {
     cat <<TEXT
@@ -23,7 +21,7 @@ Start a Kubernetes of three nodes, run the cases (default: all), print "N passed
 
   --keep    leave the cluster and what runs in it for the next run.sh --keep
   --down    end a cluster that was kept
-Cases: ${CASES[*]}; by name only: ${NAMED[*]}
+Cases: ${CASES[*]}
 Environment: GFS_BIN  directory of the programs to put into the image [build/release/bin, built]
 TEXT
 }
@@ -45,7 +43,7 @@ main() {
         --down) KEEP=true down=true ;;
         --help | -h) usage; exit 0 ;;
         *)
-            [[ " ${CASES[*]} ${NAMED[*]} " = *" $name "* ]] || { usage >&2; exit 2; }
+            [[ " ${CASES[*]} " = *" $name "* ]] || { usage >&2; exit 2; }
             cases+=("$name")
             ;;
         esac

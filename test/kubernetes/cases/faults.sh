@@ -26,17 +26,27 @@ delete_all_masters() {
     eventually 60 files_known
 }
 
-kill_plugins() {
-    local n pid
+# kill_containers CONTAINER PROGRAM: the first process of the container on each node, hence the
+# container, which kubelet starts again.
+kill_containers() {
+    local n pid before
+    before=$(restarts "$1")
     for n in 1 2 3; do
-        pid=$("$LAB" node "$n" pgrep -x csi-nodeplugin- | head -n 1)
+        pid=$("$LAB" node "$n" pgrep -ox "$2")
         "$LAB" node "$n" kill -KILL "$pid"
     done
-    eventually 120 plugins_ready
+    eventually 120 restarted "$1" $((before + 3))
 }
 
-plugins_ready() {
-    [ "$(k get pods -n fluid-system -l app=csi-nodeplugin-fluid --no-headers | awk '$2 == "2/2"' | wc -l)" = 3 ]
+restarts() {
+    k get pods -n fluid-system -l app=csi-nodeplugin-fluid \
+        -o "jsonpath={range .items[*].status.containerStatuses[?(@.name=='$1')]}{.restartCount}{\"\n\"}{end}" |
+        awk '{n += $1} END {print n + 0}'
+}
+
+restarted() {
+    [ "$(restarts "$1")" -ge "$2" ] &&
+        [ "$(k get pods -n fluid-system -l app=csi-nodeplugin-fluid --no-headers | awk '$2 == "2/2"' | wc -l)" = 3 ]
 }
 
 restart_kubelet() {
@@ -54,7 +64,8 @@ case_faults() {
     check "the leader's pod is deleted: no read error" under_fault delete_leader
     check "each worker pod is deleted: no read error" under_fault delete_each worker
     check "each fuse pod is deleted: no read error" under_fault delete_each fuse
-    check "the plugins are killed: no read error" under_fault kill_plugins
+    check "the plugins' containers are killed: no read error" under_fault kill_containers plugins csi-nodeplugin-
+    check "the keepers' containers are killed: no read error" under_fault kill_containers keeper fuse-keeper
     check "kubelet and containerd of node2 are restarted: no read error" under_fault restart_kubelet
     check "the controller is replaced: no read error" under_fault restart_controller
     check "all masters are deleted at once: metadata is there, no read error" under_fault delete_all_masters

@@ -283,4 +283,16 @@ case_clients() {
         -p '{"spec":{"fuse":{"nodeSelector":{"kubernetes.io/hostname":"node2"}}}}' >/dev/null
     check "clients: with a nodeSelector one" eventually 180 wide hbase "1 1 Ready 1 1 Ready 1 1 Ready"
     check "clients: on that node" eventually 60 are_on hbase fuse node2
+    k patch goosefsruntime hbase --type merge -p '{"spec":{"fuse":{"global":false,"nodeSelector":null}}}' >/dev/null
+    check "clients: on demand there is none without a pod" eventually 120 are_on hbase fuse ""
+    reader_yaml reader-3 node3 hbase | k apply -f - >/dev/null
+    check "clients: on demand a pod mounts the claim" k wait --for=condition=Ready pod reader-3 --timeout=120s
+    check "clients: on demand one is where the pod is" eventually 60 are_on hbase fuse node3
+    check "clients: its node is labelled" labelled node3 fluid.io/f-default-hbase
+    k delete pod reader-3 --wait=true --timeout=120s >/dev/null
+    check "clients: with its last pod it goes" eventually 120 are_on hbase fuse ""
+}
+
+labelled() {
+    [ "$(k get node "$1" -o "jsonpath={.metadata.labels.${2//./\\.}}")" = true ]
 }
