@@ -89,7 +89,6 @@ static int set_label(struct gfsi_node *node, const struct gfsi_volume *volume, i
     return node->labeler->set(node->labeler->self, volume->label_key, deadline, err);
 }
 
-/* Then the label has done its work before: an API server that is away keeps no pod waiting. */
 static bool is_mounted(const struct gfsi_node *node, const struct gfsi_volume *volume)
 {
     struct gfs_mounttable *table auto_table = NULL;
@@ -123,22 +122,25 @@ int gfsi_node_stage(struct gfsi_node *node, const struct gfsi_request *request, 
 {
     struct gfsi_volume volume;
     struct gfsi_use use;
+    struct gfs_err why = GFS_ERR_INIT;
     bool made = false;
     int rc = check_staged(node, request, &volume, err);
+    int labelled;
 
     if (rc < 0) {
         return rc;
     }
 
-    /* In pod mode the label is what makes a fuse pod start: before waiting for anything. */
-    rc = set_label(node, &volume, deadline, err);
-    if (rc < 0 && is_mounted(node, &volume)) {
+    /* In pod mode the label is what makes a fuse pod start: before waiting for anything. Where a
+     * pod is already, an API server that is away keeps nobody waiting. */
+    labelled = set_label(node, &volume, deadline, &why);
+    if (labelled < 0) {
         gfs_warn("csi", "node not labelled", "volume=%s error=%s", GFS_Q(volume.id),
-                 GFS_Q(gfs_err_text(err, rc)));
-        rc = 0;
+                 GFS_Q(gfs_err_text(&why, labelled)));
     }
-    if (rc == 0) {
-        rc = gfsi_fuse_ensure(node, &volume, false, deadline, &made, err);
+    rc = gfsi_fuse_ensure(node, &volume, false, deadline, &made, err);
+    if (rc == 0 && labelled < 0 && !is_mounted(node, &volume)) {
+        rc = gfs_err_set(err, labelled, "%s", gfs_err_text(&why, labelled));
     }
     if (rc == 0) {
         gfsi_node_use(request, &use);
@@ -205,6 +207,27 @@ static bool is_to_clean(struct gfsi_node *node, const struct gfsi_volume *volume
     return false;
 }
 
+/* With the label held, so that nobody who misses it sets it again before the record is gone. */
+static int clean_and_forget(struct gfsi_node *node, const struct gfsi_volume *volume,
+                            const char *path, int64_t deadline, struct gfs_err *err)
+{
+    struct gfsi_hold label;
+    bool labelled = node->labeler != NULL && volume->label_key[0] != '\0';
+    int rc = labelled ? gfsi_hold_take(&node->holds, &label, volume->label_key, deadline, err) : 0;
+
+    if (rc < 0) {
+        return rc;
+    }
+    rc = gfsi_fuse_clean(node, volume, deadline, err);
+    if (rc == 0) {
+        rc = gfsi_journal_drop(node->journal, volume->id, GFSI_STAGED, path, err);
+    }
+    if (labelled) {
+        gfsi_hold_drop(&node->holds, &label);
+    }
+    return rc;
+}
+
 int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request, int64_t deadline,
                       struct gfs_err *err)
 {
@@ -226,10 +249,7 @@ int gfsi_node_unstage(struct gfsi_node *node, const struct gfsi_request *request
         }
     }
     if (last && is_to_clean(node, &volume)) {
-        rc = gfsi_fuse_clean(node, &volume, deadline, err);
-        if (rc < 0) {
-            return rc;
-        }
+        return clean_and_forget(node, &volume, request->path, deadline, err);
     }
     return gfsi_journal_drop(node->journal, request->volume_id, GFSI_STAGED, request->path, err);
 }

@@ -153,10 +153,18 @@ TEST_F(NodeTest, StageNeedsNoApiServerWhereTheMountIs)
     };
     labeler.remove = [](void *, const char *, int64_t, struct gfs_err *) { return 0; };
     node.labeler = &labeler;
+    auto mount = node.keeper.mount;
+    node.keeper.mount = nullptr;
+    node.launch_mode = GFS_CSI_LAUNCH_POD;
     EXPECT_EQ(stage(), GFS_EUNAVAIL) << "nothing would start the pod";
     EXPECT_EQ(gfsi_journal_find(node.journal, kVolume, nullptr), GFS_ENOENT);
     mounts.add(fluid_path, GFSI_GOOSEFS_TYPE);
     EXPECT_EQ(stage(), 0) << err.text;
+    EXPECT_EQ(unstage(), 0);
+    mounts.remove(fluid_path);
+
+    node.keeper.mount = mount;
+    EXPECT_EQ(stage(), 0) << "the keeper found who mounts: " << err.text;
 }
 
 // ---- publish ----
