@@ -134,21 +134,46 @@ int gfsi_journal_find_target(struct gfsi_journal *j, const char *path, struct gf
     for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
         const struct gfsi_record_use *use = gfsi_record_find_use(r, GFSI_PUBLISHED, path);
 
-        if (use != NULL) {
+        if (use != NULL && out != NULL) {
             gfsi_record_copy_volume(r, out);
             gfsi_record_copy_use(use, out_use);
+        }
+        if (use != NULL) {
             return 0;
         }
     }
     return GFS_ENOENT;
 }
 
-bool gfsi_journal_has_target(struct gfsi_journal *j, const char *path)
+static bool is_labelled(const struct gfsi_record *r)
+{
+    return r->n_uses[GFSI_STAGED] > 0 && r->label_key[0] != '\0';
+}
+
+size_t gfsi_journal_labels(struct gfsi_journal *j, char (*out)[GFSI_LABEL_MAX + 1], size_t max)
+{
+    pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
+    size_t n = 0;
+
+    for (struct gfsi_record *r = j->records; r != NULL && n < max; r = r->next) {
+        bool known = !is_labelled(r);
+
+        for (size_t i = 0; i < n && !known; i++) {
+            known = strcmp(out[i], r->label_key) == 0;
+        }
+        if (!known) {
+            (void)gfs_str_copy(out[n++], GFSI_LABEL_MAX + 1, r->label_key);
+        }
+    }
+    return n;
+}
+
+bool gfsi_journal_has_label(struct gfsi_journal *j, const char *key)
 {
     pthread_mutex_t *guard gfs_auto_mutex = gfs_lock(&j->mutex);
 
     for (struct gfsi_record *r = j->records; r != NULL; r = r->next) {
-        if (gfsi_record_find_use(r, GFSI_PUBLISHED, path) != NULL) {
+        if (is_labelled(r) && strcmp(r->label_key, key) == 0) {
             return true;
         }
     }

@@ -72,11 +72,14 @@ int gfsi_journal_find_other_use(struct gfsi_journal *journal, const char *id,
 /* Whether another volume than `id` is published at `path`. */
 bool gfsi_journal_target_taken(struct gfsi_journal *journal, const char *id, const char *path);
 
-/* The volume published at `path`, and that use of it; GFS_ENOENT. */
+/* The volume published at `path`, and that use of it (both may be NULL); GFS_ENOENT. */
 int gfsi_journal_find_target(struct gfsi_journal *journal, const char *path,
                              struct gfsi_volume *out, struct gfsi_use *out_use);
 
-bool gfsi_journal_has_target(struct gfsi_journal *journal, const char *path);
+/* Copies the label keys of staged volumes, each once, at most `max`; returns how many. */
+size_t gfsi_journal_labels(struct gfsi_journal *journal, char (*out)[GFSI_LABEL_MAX + 1],
+                           size_t max);
+bool gfsi_journal_has_label(struct gfsi_journal *journal, const char *key);
 
 /* Whether another volume than `id` is staged or published from `fluid_path`. */
 bool gfsi_journal_shares_mount(struct gfsi_journal *journal, const char *id,

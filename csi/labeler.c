@@ -57,26 +57,30 @@ static bool read_until(int fd, int64_t deadline, char *text, size_t size)
     }
 }
 
-static int spawn(const struct gfs_csi_node_program *p, const char *verb, const char *key,
-                 int64_t timeout_ns, int output, pid_t *out_pid)
+/* What the program is to do. */
+struct task {
+    const char *verb;
+    const char *const *keys;
+    size_t n;
+};
+
+static int spawn(const struct gfs_csi_node_program *p, const struct task *task, int64_t timeout_ns,
+                 int output, pid_t *out_pid)
 {
     char timeout[48];
-    char *argv[] = {p->program,
-                    (char *)(uintptr_t) "--kubeconfig",
-                    p->kubeconfig,
-                    (char *)(uintptr_t) "--node",
-                    p->node,
-                    (char *)(uintptr_t) "--timeout-ms",
-                    timeout,
-                    (char *)(uintptr_t)verb,
-                    (char *)(uintptr_t)key,
-                    NULL};
+    char *argv[9 + GFS_CSI_LABELS_MAX] = {p->program,    (char *)(uintptr_t) "--kubeconfig",
+                                          p->kubeconfig, (char *)(uintptr_t) "--node",
+                                          p->node,       (char *)(uintptr_t) "--timeout-ms",
+                                          timeout,       (char *)(uintptr_t)task->verb};
     char *env[] = {(char *)(uintptr_t) "PATH=/usr/local/bin:/usr/bin:/bin", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     sigset_t none;
     int rc;
 
+    for (size_t i = 0; i < task->n; i++) {
+        argv[8 + i] = (char *)(uintptr_t)task->keys[i];
+    }
     (void)snprintf(timeout, sizeof(timeout), "%lld", (long long)(timeout_ns / GFS_NS_PER_MS) + 1);
     (void)sigemptyset(&none);
     (void)posix_spawn_file_actions_init(&actions);
@@ -111,8 +115,8 @@ static int outcome(int status, bool in_time, const char *key, char *text, struct
                        "label %s of this node: %s", key, text);
 }
 
-static int run(const struct gfs_csi_node_program *p, const char *verb, const char *key,
-               int64_t deadline, struct gfs_err *err)
+static int run(const struct gfs_csi_node_program *p, const struct task *task, int64_t deadline,
+               struct gfs_err *err)
 {
     int64_t now = gfs_clock_mono();
     int64_t end = now + RUN_MAX_NS < deadline ? now + RUN_MAX_NS : deadline;
@@ -131,7 +135,7 @@ static int run(const struct gfs_csi_node_program *p, const char *verb, const cha
         return gfs_err_set_errno(err, errno, "pipe");
     }
     read_end = pipe_fds[0];
-    rc = spawn(p, verb, key, end - now, pipe_fds[1], &pid);
+    rc = spawn(p, task, end - now, pipe_fds[1], &pid);
     (void)close(pipe_fds[1]);
     if (rc != 0) {
         return gfs_err_set_errno(err, rc, "cannot run %s", p->program);
@@ -143,17 +147,26 @@ static int run(const struct gfs_csi_node_program *p, const char *verb, const cha
     }
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    return outcome(status, in_time, key, text, err);
+    return outcome(status, in_time, task->keys[0], text, err);
 }
 
 static int set_label(void *self, const char *key, int64_t deadline, struct gfs_err *err)
 {
-    return run(self, "set", key, deadline, err);
+    return run(self, &(struct task){.verb = "set", .keys = &key, .n = 1}, deadline, err);
 }
 
 static int remove_label(void *self, const char *key, int64_t deadline, struct gfs_err *err)
 {
-    return run(self, "remove", key, deadline, err);
+    return run(self, &(struct task){.verb = "remove", .keys = &key, .n = 1}, deadline, err);
+}
+
+static int check_labels(void *self, const char *const *keys, size_t n, int64_t deadline,
+                        struct gfs_err *err)
+{
+    if (n == 0 || n > GFS_CSI_LABELS_MAX) {
+        return gfs_err_set(err, GFS_EINVAL, "%zu labels", n);
+    }
+    return run(self, &(struct task){.verb = "check", .keys = keys, .n = n}, deadline, err);
 }
 
 int gfs_csi_node_program_new(const char *program, const char *kubeconfig, const char *node,
@@ -170,8 +183,8 @@ int gfs_csi_node_program_new(const char *program, const char *kubeconfig, const 
         p->program = strdup(program);
         p->kubeconfig = strdup(kubeconfig);
         p->node = strdup(node);
-        p->labeler =
-            (struct gfs_csi_node_labeler){.self = p, .set = set_label, .remove = remove_label};
+        p->labeler = (struct gfs_csi_node_labeler){
+            .self = p, .set = set_label, .remove = remove_label, .check = check_labels};
     }
     if (p == NULL || p->program == NULL || p->kubeconfig == NULL || p->node == NULL) {
         (void)gfs_csi_node_program_free(p);

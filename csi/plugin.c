@@ -16,6 +16,7 @@
 #define DEFAULT_WORKERS   32
 #define PROBE_NS          (5 * GFS_NS_PER_S)
 #define WAIT_NS           (90 * GFS_NS_PER_S)
+#define LABEL_CHECK_NS    (60 * GFS_NS_PER_S)
 #define NODE_ID_MAX       256
 
 static int copy_text(char **out, const char *text, struct gfs_err *err)
@@ -96,6 +97,7 @@ static int copy_config(struct gfs_csi_plugin *p, const struct gfs_csi_config *c,
     }
     p->n_workers = c->n_workers != 0 ? c->n_workers : DEFAULT_WORKERS;
     p->answer_ns = c->answer_ns != 0 ? c->answer_ns : DEFAULT_ANSWER_NS;
+    p->label_check_ns = c->label_check_ns != 0 ? c->label_check_ns : LABEL_CHECK_NS;
     p->volume_condition = c->volume_condition;
     return 0;
 }
@@ -224,6 +226,9 @@ int gfs_csi_plugin_start(struct gfs_csi_plugin *p, struct gfs_err *err)
     if (rc == 0) {
         rc = gfsi_repair_start(&p->node, p->metrics, &p->repair, err);
     }
+    if (rc == 0 && p->node.labeler != NULL) {
+        rc = gfsi_relabel_start(&p->node, p->label_check_ns, &p->relabel, err);
+    }
     if (rc == 0) {
         rc = open_server(p, "csi", p->endpoint, &p->server, err);
     }
@@ -273,6 +278,7 @@ void gfs_csi_plugin_stop(struct gfs_csi_plugin *p, int64_t deadline)
         gfsi_engine_stop(p->engine, deadline);
     }
     p->repair = gfsi_repair_stop(p->repair);
+    p->relabel = gfsi_relabel_stop(p->relabel);
 }
 
 struct gfs_csi_plugin *gfs_csi_plugin_free(struct gfs_csi_plugin *p)

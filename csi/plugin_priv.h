@@ -9,6 +9,7 @@
 
 #include "engine_priv.h"
 #include "node_priv.h"
+#include "relabel_priv.h"
 #include "repair_priv.h"
 #include "stats_priv.h"
 
@@ -27,6 +28,8 @@ struct gfs_csi_plugin {
     struct gfsi_engine *engine;
     struct gfsi_stats *stats;
     struct gfsi_repair *repair;
+    struct gfsi_relabel *relabel;
+    int64_t label_check_ns;
     struct gfs_rpc_server *server;       /* Identity and Node */
     struct gfs_rpc_server *registration; /* NULL: not wanted */
 

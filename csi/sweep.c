@@ -90,7 +90,7 @@ bool gfsi_sweep_target(const struct gfsi_sweep *s, const struct gfs_mount_entry 
         return false;
     }
     /* Held: no publish is between its bind and its record. */
-    if (!gfsi_journal_has_target(node->journal, entry->target) &&
+    if (gfsi_journal_find_target(node->journal, entry->target, NULL, NULL) == GFS_ENOENT &&
         gfsi_place_open(node->rules.kubelet_root, entry->target, &place, NULL) == 0) {
         gone = !kubelet_knows(&place) && has_ended(s, &place, entry) && take_down(s, &place, entry);
         if (gone) {

@@ -113,6 +113,32 @@ TEST_F(Labeler, AnApiServerThatHangsIsUnavailableAtTheDeadline)
     EXPECT_EQ(Set(0), GFS_ETIMEOUT) << err.text;
 }
 
+TEST_F(Labeler, ACheckWritesOnlyWhatIsMissing)
+{
+    const struct gfs_csi_node_labeler *l = gfs_csi_node_program_labeler(program);
+    const char *keys[] = {"fluid.io/f-a-b", "fluid.io/f-c-d", "fluid.io/f-e-f"};
+    auto check = [&](size_t n) {
+        return l->check(l->self, keys, n, gfs_clock_mono() + 60 * GFS_NS_PER_S, &err);
+    };
+    Answer(200, R"({"metadata":{"name":"node-1","labels":{"fluid.io/f-a-b":"true",)"
+                R"("fluid.io/f-c-d":"false","os":"linux"}}})");
+    ASSERT_EQ(check(1), 0) << err.text;
+    auto requests = api->Requests();
+    ASSERT_EQ(requests.size(), 1u) << "nothing is missing";
+    EXPECT_EQ(requests[0].method, "GET");
+    EXPECT_EQ(requests[0].path, "/api/v1/nodes/node-1");
+
+    ASSERT_EQ(check(3), 0) << err.text;
+    requests = api->Requests();
+    ASSERT_EQ(requests.size(), 3u);
+    EXPECT_EQ(requests[2].method, "PATCH");
+    EXPECT_EQ(requests[2].body,
+              R"({"metadata":{"labels":{"fluid.io/f-c-d":"true","fluid.io/f-e-f":"true"}}})");
+    EXPECT_EQ(check(0), GFS_EINVAL);
+    Answer(503, "{}");
+    EXPECT_EQ(check(3), GFS_EUNAVAIL) << err.text;
+}
+
 TEST_F(Labeler, AProgramOrKubeconfigThatIsNotThereIsSaidAtStart)
 {
     struct gfs_csi_node_program *p = nullptr;

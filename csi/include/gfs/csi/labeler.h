@@ -4,6 +4,7 @@
 #ifndef GFS_CSI_LABELER_H
 #define GFS_CSI_LABELER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include <gfs/base/err.h>
@@ -11,6 +12,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#define GFS_CSI_LABELS_MAX 64 /* of one check */
 
 struct gfs_csi_node_labeler {
     void *self;
@@ -22,6 +25,11 @@ struct gfs_csi_node_labeler {
 
     /* Takes it away. Success when it is not there. */
     int (*remove)(void *self, const char *key, int64_t deadline, struct gfs_err *err);
+
+    /* Sets those of `n` keys (1 to GFS_CSI_LABELS_MAX) that the node lacks. Reads the node first:
+     * writes nothing as long as nobody took a label away. */
+    int (*check)(void *self, const char *const *keys, size_t n, int64_t deadline,
+                 struct gfs_err *err);
 };
 
 /* The labeler of a real node: runs `program` (csi-node-labeler) for each change, with the

@@ -60,9 +60,10 @@ struct gfs_csi_config {
     bool volume_condition;                      /* report it in NodeGetVolumeStats */
     const uid_t *peer_uids;                     /* users that may call; NULL: root */
     size_t n_peer_uids;                         /* <= GFS_CSI_PEER_UIDS_MAX */
-    unsigned n_workers;                         /* operations at the same time; 0: 8 */
+    unsigned n_workers;                         /* operations at the same time; 0: 32 */
     int64_t answer_ns;                          /* every call is answered within; 0: 110 s */
     const struct gfs_csi_node_labeler *labeler; /* NULL: none; borrowed */
+    int64_t label_check_ns;                     /* how often labels are looked for; 0: 60 s */
     struct gfs_metrics *metrics;                /* NULL: none; borrowed */
 };
 
