@@ -1,6 +1,9 @@
 // Figures of the node plugin: memory, time of a publish, many unpublishes at once, time to be ready
 // after SIGKILL. A file system in memory stands in for the FUSE mounts; binds, journal and sockets
 // are real.
+//
+// Environment: CSI_BENCH_OUT, a file for the figures; CSI_BENCH_STATE_DIR, where the journal is to be
+// (an empty directory on a disk; else in memory as everything).
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -87,6 +90,9 @@ class Bench : public Fixture
 TEST_F(Bench, Figures)
 {
     mount_tmpfs(fluid_path);
+    if (const char *state = getenv("CSI_BENCH_STATE_DIR")) {
+        extra_flags.push_back("--state-dir=" + std::string(state));
+    }
     start_plugin();
     figure("rss_idle_mb", rss_mb(), "MB");
 
