@@ -204,10 +204,11 @@ bool KubeApi::ServeOne(int fd, std::string *buffer)
         }
         return false;
     }
-    SendAll(fd, "HTTP/1.1 " + std::to_string(response.status) +
-                    " X\r\nContent-Type: application/json\r\nContent-Length: " +
-                    std::to_string(response.body.size()) + "\r\n\r\n" + response.body);
-    return true;
+    std::string answer = "HTTP/1.1 " + std::to_string(response.status) +
+                         " X\r\nContent-Type: application/json\r\nContent-Length: " +
+                         std::to_string(response.body.size()) + "\r\n\r\n";
+    SendAll(fd, answer + response.body.substr(0, response.body.size() / (response.cut ? 2 : 1)));
+    return !response.cut;
 }
 
 static bool Closed(int fd)

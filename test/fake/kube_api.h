@@ -24,6 +24,8 @@ struct Response {
     std::string body;
     // The pieces of Send are sent one by one as they appear, then the connection ends.
     bool stream = false;
+    // Half of it is sent, then the connection ends.
+    bool cut = false;
     // When set, the answer is a stream of what this returns, until it returns false. It may wait.
     std::function<bool(std::string *)> pull = nullptr;
 };

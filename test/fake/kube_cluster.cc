@@ -227,7 +227,7 @@ Response KubeCluster::Handle(const Request &r)
         return StartWatch(target, r.query);
     }
     bool write = r.method != "GET";
-    bool lost = false;
+    int lost = 0; // done, but who asked is not told: 1; half told: 2
     Response answer;
     requests_++;
     tally_[r.method + " " + target.collection.substr(target.collection.rfind('/') + 1) +
@@ -248,7 +248,8 @@ Response KubeCluster::Handle(const Request &r)
         then();
     }
     cond_.notify_all();
-    return lost ? Response{0, "", false} : answer;
+    answer.cut = lost == 2;
+    return lost == 1 ? Response{0, "", false} : answer;
 }
 
 Response KubeCluster::Answer(const Request &r, const Target &target)

@@ -97,6 +97,8 @@ class KubeCluster
     // ---- trouble ----
     // Every n-th request but watches fails, each time in another way; 0: none.
     void FailEvery(size_t n, unsigned seed);
+    // The same drawn by lot: one in n.
+    void FailSome(size_t n, unsigned seed);
     // Events of different kinds come in random order, and watches end early or with 410.
     void Shuffle(unsigned seed);
     // The scheduler's next choice for a claim, whether there is such a node or not.
@@ -137,7 +139,7 @@ class KubeCluster
     Response Apply(const Target &target, const Json &body);
     Response Merge(const Target &target, const Json &body);
     Response Change(const std::string &path, Json now);
-    bool Fails(bool write, Response *answer, bool *lost);
+    bool Fails(bool write, Response *answer, int *lost);
     void Add(const Target &target, Json object);
     void Store(const std::string &path, Json object, const char *type);
     void Drop(const std::string &path);
@@ -181,6 +183,7 @@ class KubeCluster
     std::map<std::string, size_t> tally_;
     size_t requests_ = 0, writes_ = 0, watches_begun_ = 0;
     size_t fail_every_ = 0;
+    bool fail_by_lot_ = false;
     bool shuffle_ = false;
     bool stop_ = false;
     const Watch *turn_ = nullptr;

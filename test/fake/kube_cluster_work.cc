@@ -10,7 +10,15 @@ void KubeCluster::FailEvery(size_t n, unsigned seed)
 {
     std::lock_guard<std::recursive_mutex> lock(mutex_);
     fail_every_ = n;
+    fail_by_lot_ = false;
     random_.seed(seed);
+}
+
+void KubeCluster::FailSome(size_t n, unsigned seed)
+{
+    FailEvery(n, seed);
+    std::lock_guard<std::recursive_mutex> lock(mutex_);
+    fail_by_lot_ = true;
 }
 
 void KubeCluster::Shuffle(unsigned seed)
@@ -28,18 +36,20 @@ void KubeCluster::AtWrite(size_t n, bool after, std::function<void()> then)
     then_ = std::move(then);
 }
 
-/* Another way each time: an error before, a connection that ends before or after the work. */
-bool KubeCluster::Fails(bool write, Response *answer, bool *lost)
+/* Another way each time: an error before, a connection that ends before, in the middle of the
+ * answer to, or after the work. */
+bool KubeCluster::Fails(bool write, Response *answer, int *lost)
 {
-    if (fail_every_ == 0 || requests_ % fail_every_ != 0) {
+    if (fail_every_ == 0 || (fail_by_lot_ ? random_() : requests_) % fail_every_ != 0) {
         return false;
     }
-    switch (random_() % 5) {
+    switch (random_() % 6) {
     case 0: *answer = Error(500, "InternalError"); return true;
     case 1: *answer = Error(429, "TooManyRequests"); return true;
     case 2: *answer = write ? Error(409, "Conflict") : Error(504, "Timeout"); return true;
     case 3: *answer = Response{0, "", false}; return true;
-    default: *lost = true; return false;
+    case 4: *lost = 2; return false;
+    default: *lost = 1; return false;
     }
 }
 
@@ -122,7 +132,8 @@ bool KubeCluster::Pull(Watch *watch, std::string *piece)
 {
     std::unique_lock<std::recursive_mutex> lock(mutex_);
     if (watch->left == 0) {
-        *piece = random_() % 4 == 0 ? GONE : "";
+        // Too old, half an event, or just the end.
+        *piece = random_() % 4 == 0 ? GONE : random_() % 2 == 0 ? "{\"type\":\"MODI" : "";
         watch->left = ~size_t{0};
         watch->next = ~size_t{0}; // the next call ends it
         return !piece->empty();

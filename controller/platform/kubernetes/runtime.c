@@ -286,10 +286,38 @@ static int unbind(struct gfsi_kube_round *r)
                                   gfsi_kube_dataset_status(none, r->dataset), r->err);
 }
 
+/* The volume as our copy has it: a request each round for one that is gone would hold up the rest
+ * of a deletion while the API server stumbles. */
+static int delete_volume(struct gfsi_kube_round *r)
+{
+    char name[2 * GFS_KUBE_NAME_MAX + 2];
+
+    (void)snprintf(name, sizeof(name), "%s-%s", r->ns, r->name);
+
+    json_t *volume = gfsi_kube_get(r->k, GFSI_KUBE_VOLUMES, "", name);
+    int rc = 0;
+
+    if (volume != NULL && !gfsi_kube_deleting(volume)) {
+        rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumes, NULL, name, r->err);
+    }
+
+    json_decref(volume);
+    return rc;
+}
+
+/* What we made a moment ago may not be in our copy yet, and nobody looks for it later. */
+static int delete_unseen(struct gfsi_kube_round *r)
+{
+    char name[2 * GFS_KUBE_NAME_MAX + 2];
+    int rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumeclaims, r->ns, r->name, r->err);
+
+    (void)snprintf(name, sizeof(name), "%s-%s", r->ns, r->name);
+    return rc < 0 ? rc : gfsi_kube_delete(r->k, &gfs_kube_persistentvolumes, NULL, name, r->err);
+}
+
 /* The claim first: while a pod uses it, it stays, and all else with it. */
 static int64_t tear_down(struct gfsi_kube_round *r)
 {
-    char pv[2 * GFS_KUBE_NAME_MAX + 2];
     json_t *claim = gfsi_kube_get(r->k, GFSI_KUBE_CLAIMS, r->ns, r->name);
     int64_t rc = 0;
 
@@ -301,8 +329,7 @@ static int64_t tear_down(struct gfsi_kube_round *r)
         return rc < 0 ? rc : SETUP_NS;
     }
 
-    (void)snprintf(pv, sizeof(pv), "%s-%s", r->ns, r->name);
-    rc = gfsi_kube_delete(r->k, &gfs_kube_persistentvolumes, NULL, pv, r->err);
+    rc = delete_volume(r);
     if (rc == 0) {
         rc = unbind(r);
     }
@@ -311,6 +338,9 @@ static int64_t tear_down(struct gfsi_kube_round *r)
     }
     if (rc == 0) {
         rc = gfsi_kube_clean(r);
+    }
+    if (rc == 0) {
+        rc = delete_unseen(r);
     }
     if (rc == 0) {
         rc = gfsi_kube_finalizer(r->k, &gfs_kube_goosefsruntimes, r->runtime, FINALIZER, false,
