@@ -24,6 +24,7 @@ static const char usage[] =
     "  node publish   --volume-id ID --staging-path PATH --target-path PATH [volume flags]\n"
     "  node unpublish --volume-id ID --target-path PATH\n"
     "  node stats     --volume-id ID --volume-path PATH [--staging-path PATH]\n"
+    "  node expand    --volume-id ID --volume-path PATH [--staging-path PATH]\n"
     "  mount          --volume-id ID --pod UID [--name PV] [volume flags]\n"
     "                 stage and publish at kubelet's paths, making its directories\n"
     "  umount         --volume-id ID --pod UID [--name PV] [--keep-staged]\n"

@@ -175,6 +175,18 @@ static int node_stats(struct ctl *ctl, json_t **out, struct gfs_err *err)
     return ctl_call(ctl, &csi__v1__node__descriptor, "NodeGetVolumeStats", &request.base, out, err);
 }
 
+/* The plugin does not serve it, and says so. */
+static int node_expand(struct ctl *ctl, json_t **out, struct gfs_err *err)
+{
+    Csi__V1__NodeExpandVolumeRequest request;
+
+    csi__v1__node_expand_volume_request__init(&request);
+    set(&request.volume_id, ctl->args->volume_id);
+    set(&request.volume_path, ctl->args->volume_path);
+    set(&request.staging_target_path, ctl->args->staging_path);
+    return ctl_call(ctl, &csi__v1__node__descriptor, "NodeExpandVolume", &request.base, out, err);
+}
+
 ctl_verb ctl_find_verb(const char *group, const char *verb)
 {
     static const struct {
@@ -191,6 +203,7 @@ ctl_verb ctl_find_verb(const char *group, const char *verb)
         {"node", "publish", ctl_node_publish},
         {"node", "unpublish", ctl_node_unpublish},
         {"node", "stats", node_stats},
+        {"node", "expand", node_expand},
         {"registration", "info", registration_info},
         {"registration", "notify", registration_notify},
         {"mount", "", ctl_mount},

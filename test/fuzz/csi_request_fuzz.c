@@ -1,14 +1,22 @@
-/* Requests, journal records and updatedb.conf from arbitrary bytes: no crash, and what is accepted
- * keeps its promises. The first byte says which. */
+/* Requests, journal records, updatedb.conf, mountinfo and kubelet's registration from arbitrary
+ * bytes: no crash, and what is accepted keeps its promises. The first byte says which. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <gfs/base/buf.h>
+#include <gfs/base/log.h>
 #include <gfs/base/str.h>
+#include <gfs/mounter/mounttable.h>
+
+#include "pluginregistration.pb-c.h"
 
 #include "journal_record_priv.h"
+#include "path_priv.h"
 #include "request_priv.h"
 #include "updatedb_priv.h"
 
@@ -137,15 +145,68 @@ static void try_updatedb(const uint8_t *data, size_t size)
     free(text);
 }
 
+static bool count_entry(void *arg, const struct gfs_mount_entry *entry)
+{
+    require(entry->target != NULL && entry->fstype != NULL);
+    ++*(size_t *)arg;
+    return true;
+}
+
+/* What the table says of a path agrees with its entries, and no entry is half there. */
+static void try_mountinfo(const uint8_t *data, size_t size)
+{
+    struct gfs_mounttable *table = NULL;
+    char file[64];
+    int fd = memfd_create("mountinfo", MFD_CLOEXEC);
+
+    require(fd >= 0 && write(fd, data, size) == (ssize_t)size);
+    (void)snprintf(file, sizeof(file), "/proc/self/fd/%d", fd);
+    if (gfs_mounttable_read(file, &table, NULL) == 0) {
+        for (size_t i = 0; i < gfs_mounttable_count(table); i++) {
+            const struct gfs_mount_entry *e = gfs_mounttable_at(table, i);
+            const struct gfs_mount_entry *top = gfs_mounttable_find(table, e->target);
+            size_t below = 0;
+
+            require(e->root != NULL && e->source != NULL && e->options != NULL &&
+                    e->fs_options != NULL);
+            require(e->deleted || (top != NULL && strcmp(top->target, e->target) == 0));
+            gfs_mounttable_below(table, e->target, count_entry, &below);
+            require(below >= gfs_mounttable_depth(table, e->target));
+            (void)gfsi_path_check_way(table, rules.kubelet_root, "/var/lib/kubelet/pods/a/b", NULL);
+        }
+        (void)gfs_mounttable_free(table);
+    }
+    (void)close(fd);
+}
+
+/* What kubelet tells us of our registration becomes a line of the log. */
+static void try_registration(const uint8_t *data, size_t size)
+{
+    Pluginregistration__RegistrationStatus *m =
+        pluginregistration__registration_status__unpack(NULL, size, data);
+    struct gfs_buf line;
+
+    if (m != NULL) {
+        gfs_buf_init(&line, 4u << 20);
+        require(m->error != NULL);
+        (void)gfs_buf_printf(&line, "error=%s", GFS_Q(m->error));
+        require(strchr(gfs_buf_str(&line), '\n') == NULL);
+        gfs_buf_fini(&line);
+        pluginregistration__registration_status__free_unpacked(m, NULL);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
         return 0;
     }
-    switch (data[0] % 6) {
+    switch (data[0] % 8) {
     case 4: try_record(data + 1, size - 1); break;
     case 5: try_updatedb(data + 1, size - 1); break;
-    default: try_request(data[0] % 6, data + 1, size - 1); break;
+    case 6: try_mountinfo(data + 1, size - 1); break;
+    case 7: try_registration(data + 1, size - 1); break;
+    default: try_request(data[0] % 8, data + 1, size - 1); break;
     }
     return 0;
 }
