@@ -90,13 +90,22 @@ static json_t *pvc_json(const struct gfs_volume *v)
                      "resources", "requests", "storage", v->capacity);
 }
 
+/* Near the cache, unless clients are said to be everywhere. */
+static const json_t *cache_terms(const json_t *dataset, const json_t *runtime)
+{
+    return json_is_true(gfs_kube_at(runtime, "spec", "fuse", "global", NULL))
+               ? NULL
+               : gfs_kube_at(dataset, "spec", "nodeAffinity", "required", "nodeSelectorTerms",
+                             NULL);
+}
+
 int gfsi_kube_volume_build(const struct gfs_plan *plan, const json_t *dataset,
                            const json_t *runtime, struct gfsi_kube_objects *out,
                            struct gfs_err *err)
 {
-    json_t *affinity = node_affinity(
-        gfs_kube_at(dataset, "spec", "nodeAffinity", "required", "nodeSelectorTerms", NULL),
-        gfs_kube_at(runtime, "spec", "fuse", "nodeSelector", NULL));
+    json_t *affinity =
+        node_affinity(cache_terms(dataset, runtime),
+                      gfs_kube_at(runtime, "spec", "fuse", "nodeSelector", NULL));
     json_t *pv = pv_json(&plan->volume);
     json_t *pvc = pvc_json(&plan->volume);
 

@@ -224,6 +224,10 @@ TEST(KubernetesPods, TheVolumeIsForNodesWhereCacheAndClientsMayBe)
                     "\"nodeSelectorTerms\":[{\"matchExpressions\":[{\"key\":"
                     "\"kubernetes.io/hostname\",\"operator\":\"In\",\"values\":[\"n2\"]}]}]"));
 
+    // Clients said to be everywhere: so is the volume (T13 of fluid.md).
+    EXPECT_FALSE(has(Cluster(affinity, " fuse: {global: true}\n").Pv(), "nodeAffinity"));
+    EXPECT_TRUE(has(Cluster(affinity, " fuse: {global: false}\n").Pv(), "hbase-cache"));
+
     // Terms are alternatives: each carries the selector, and the data set's object stays as it is.
     Cluster both(affinity, " fuse: {nodeSelector: {disk: ssd}}\n");
     std::string pv = both.Pv();
