@@ -122,6 +122,42 @@ case_node() {
     start_loop 3
 }
 
+# ---- a node lost for good: its master's journal with it ----
+
+master_on() {
+    k get pods -l role=goosefs-master --field-selector "spec.nodeName=$1" -o 'jsonpath={.items[0].metadata.name}'
+}
+
+# docs/operations.md says so to who has to do it.
+forget_node() {
+    local master
+    master=$(master_on node3)
+    [ -n "$master" ] || { echo "no master is on node3"; return 1; }
+    "$LAB" crash 3
+    k delete node node3
+    k delete pvc "journal-$master" --wait=false
+    k delete pod "$master" --wait=false --ignore-not-found
+    eventually 240 quorum_complete || { k get pods,pvc -o wide; return 1; }
+    two_rounds 1 2 || return 1
+    no_errors 1 2
+}
+
+quorum_complete() {
+    local master
+    for master in 0 1 2; do
+        [ "$(k exec "hbase-master-$master" -- goosefs fsadmin journal quorum info | grep -c '^AVAILABLE')" = 3 ] || return 1
+    done
+}
+
+case_lost() {
+    need_readers
+    check "node3 is lost for good: its master begins anew elsewhere, no read error" forget_node
+    check "another node3 joins: the runtime is Ready again" regain_node
+    check "a pod on it mounts the claim" start_reader 3
+    check "every byte on it is the origin's" verify_node 3
+    start_loop 3
+}
+
 # ---- the node plugin upgraded ----
 
 upgrade_plugins() {

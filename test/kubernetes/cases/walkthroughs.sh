@@ -279,18 +279,29 @@ case_clients() {
     check "clients: one worker, a client on every node" eventually 180 wide hbase "1 1 Ready 1 1 Ready 3 3 Ready"
     check "clients: the worker is on node1" are_on hbase worker node1
     check "clients: clients are on all nodes" are_on hbase fuse "node1 node2 node3"
+    reader_yaml reader-3 node3 hbase | k apply -f - >/dev/null
+    check "clients: a pod far from the cache mounts the claim" k wait --for=condition=Ready pod reader-3 --timeout=120s
+    k delete pod reader-3 --wait=true --timeout=120s >/dev/null
     k patch goosefsruntime hbase --type merge \
         -p '{"spec":{"fuse":{"nodeSelector":{"kubernetes.io/hostname":"node2"}}}}' >/dev/null
     check "clients: with a nodeSelector one" eventually 180 wide hbase "1 1 Ready 1 1 Ready 1 1 Ready"
     check "clients: on that node" eventually 60 are_on hbase fuse node2
-    k patch goosefsruntime hbase --type merge -p '{"spec":{"fuse":{"global":false,"nodeSelector":null}}}' >/dev/null
-    check "clients: on demand there is none without a pod" eventually 120 are_on hbase fuse ""
+}
+
+# ---- fuse.global: false ----
+
+case_demand() {
+    clean_slate
+    dataset hbase hbase "" >/dev/null
+    runtime hbase 1 SSD /mnt/disk1 2G "  fuse: {global: false}" >/dev/null
+    check "demand: Bound" eventually 180 phase_of hbase Bound
+    check "demand: no client without a pod" are_on hbase fuse ""
     reader_yaml reader-3 node3 hbase | k apply -f - >/dev/null
-    check "clients: on demand a pod mounts the claim" k wait --for=condition=Ready pod reader-3 --timeout=120s
-    check "clients: on demand one is where the pod is" eventually 60 are_on hbase fuse node3
-    check "clients: its node is labelled" labelled node3 fluid.io/f-default-hbase
+    check "demand: a pod mounts the claim" k wait --for=condition=Ready pod reader-3 --timeout=120s
+    check "demand: a client is where the pod is" eventually 60 are_on hbase fuse node3
+    check "demand: its node is labelled" labelled node3 fluid.io/f-default-hbase
     k delete pod reader-3 --wait=true --timeout=120s >/dev/null
-    check "clients: with its last pod it goes" eventually 120 are_on hbase fuse ""
+    check "demand: with its last pod the client goes" eventually 120 are_on hbase fuse ""
 }
 
 labelled() {
