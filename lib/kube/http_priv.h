@@ -68,4 +68,19 @@ int gfsi_kube_status(const struct gfsi_kube_answer *answer, const char *method, 
 /* The gfs error of a Status object (watch ERROR events and failed answers). */
 int gfsi_kube_status_code(long http_status, const char *reason);
 
+/* The events of a watch, one JSON document per line, from pieces cut anywhere. The line is the
+ * caller's to fini. */
+struct gfsi_kube_events {
+    struct gfs_buf line;
+    gfs_kube_event_fn each;
+    void *arg;
+    struct gfs_err *err;
+    int each_rc; /* not 0: `each` ended it */
+};
+
+void gfsi_kube_events_init(struct gfsi_kube_events *w, gfs_kube_event_fn each, void *arg,
+                           struct gfs_err *err);
+/* `arg` is a struct gfsi_kube_events. Negative ends the watch. */
+int gfsi_kube_events_feed(void *arg, const char *data, size_t len);
+
 #endif

@@ -123,15 +123,7 @@ int gfs_kube_list(struct gfs_kube_client *client, const struct gfs_kube_resource
 
 /* ---- watch: one JSON document per line ---- */
 
-struct watch {
-    struct gfs_buf line;
-    gfs_kube_event_fn each;
-    void *arg;
-    struct gfs_err *err;
-    int each_rc;
-};
-
-static int status_event(struct watch *w, const json_t *status)
+static int status_event(struct gfsi_kube_events *w, const json_t *status)
 {
     long code = (long)json_integer_value(json_object_get(status, "code"));
     const char *reason = json_string_value(json_object_get(status, "reason"));
@@ -140,7 +132,7 @@ static int status_event(struct watch *w, const json_t *status)
                        message != NULL ? message : "");
 }
 
-static int take_line(struct watch *w)
+static int take_line(struct gfsi_kube_events *w)
 {
     if (w->line.len == 0) {
         return GFS_OK;
@@ -163,9 +155,9 @@ static int take_line(struct watch *w)
 }
 
 /* Lines may be cut anywhere between two pieces of the stream, and one piece may hold many. */
-static int on_piece(void *arg, const char *data, size_t len)
+int gfsi_kube_events_feed(void *arg, const char *data, size_t len)
 {
-    struct watch *w = arg;
+    struct gfsi_kube_events *w = arg;
     while (len > 0) {
         const char *end = memchr(data, '\n', len);
         size_t n = end == NULL ? len : (size_t)(end - data);
@@ -187,6 +179,13 @@ static int on_piece(void *arg, const char *data, size_t len)
     return GFS_OK;
 }
 
+void gfsi_kube_events_init(struct gfsi_kube_events *w, gfs_kube_event_fn each, void *arg,
+                           struct gfs_err *err)
+{
+    *w = (struct gfsi_kube_events){.each = each, .arg = arg, .err = err};
+    gfs_buf_init(&w->line, EVENT_MAX);
+}
+
 int gfs_kube_watch(struct gfs_kube_client *client, const struct gfs_kube_resource *resource,
                    const struct gfs_kube_selector *selector, const char *version,
                    gfs_kube_event_fn each, void *arg, struct gfs_err *err)
@@ -204,12 +203,12 @@ int gfs_kube_watch(struct gfs_kube_client *client, const struct gfs_kube_resourc
         return gfs_err_set(err, GFS_ERANGE, "resource version too long");
     }
 
-    struct watch w = {.each = each, .arg = arg, .err = err};
-    gfs_buf_init(&w.line, EVENT_MAX);
+    struct gfsi_kube_events w;
+    gfsi_kube_events_init(&w, each, arg, err);
     struct gfsi_kube_exchange exchange = {.method = "GET",
                                           .path = gfs_buf_str(&path),
                                           .stream = true,
-                                          .sink = on_piece,
+                                          .sink = gfsi_kube_events_feed,
                                           .sink_arg = &w};
     struct gfsi_kube_answer answer;
     rc = gfsi_kube_exchange(client, &exchange, &answer, err);

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <gtest/gtest.h>
+#include <malloc.h>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -229,9 +230,13 @@ TEST_F(Informer, WhenThereIsNoRoomForMoreTheRestIsFollowed)
 TEST_F(Informer, OfTenThousandObjectsOnlyWhatIsReadIsKept)
 {
     ServePods(GFS_KUBE_OBJECTS_MAX);
+    size_t before = mallinfo2().uordblks; // 0 under a sanitizer, and after it too
     Create(MetadataOnly);
     ASSERT_TRUE(gfs_kube_informer_wait_synced(informer, gfs_clock_mono() + 100 * GFS_NS_PER_S));
     EXPECT_EQ(size_t{GFS_KUBE_OBJECTS_MAX}, gfs_kube_informer_count(informer));
+    size_t used = mallinfo2().uordblks - before;
+    printf("%d objects: %zu KiB\n", GFS_KUBE_OBJECTS_MAX, used / 1024);
+    EXPECT_LT(used, 512u * GFS_KUBE_OBJECTS_MAX);
 
     size_t bytes = 0;
     auto add = [](void *arg, json_t *object) {
