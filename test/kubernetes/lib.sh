@@ -65,6 +65,7 @@ take_down() {
     fi
     "$LAB" down wipe >"$WORK/down.log" 2>&1 || { cat "$WORK/down.log" >&2; return 1; }
     rm -rf --one-file-system "$WORK"
+    rmdir --ignore-fail-on-non-empty /runtime-mnt /etc/kubernetes 2>/dev/null || true # nodes had their own on them
 }
 
 # Of a lab's node, what is below / is the machine's: give each its own, and the kubelet's identity
