@@ -73,8 +73,22 @@ static void drop_cache(json_t *patch, const json_t *labels, const json_t *wanted
 {
     static const char *const prefixes[] = {OURS, CACHE, CAPACITY "m-", CAPACITY "d-",
                                            CAPACITY "t-"};
+    const char *suffix = ours + sizeof(OURS) - 1;
     const char *key = NULL;
     json_t *value = NULL;
+
+    /* One put back a moment ago may not be in our copy yet, and without the one that says whose
+     * they are nobody would take it later. */
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        char other[GFS_LABEL_KEY_MAX];
+        int n = snprintf(other, sizeof(other), "%s%s", prefixes[i], suffix);
+
+        if (n > 0 && (size_t)n < sizeof(other) &&
+            strlen(strchr(other, '/') + 1) < GFSI_KUBE_LABEL_MAX &&
+            json_object_get(wanted, other) == NULL) {
+            (void)json_object_set_new(patch, other, json_null());
+        }
+    }
 
     json_object_foreach((json_t *)(uintptr_t)labels, key, value)
     {

@@ -66,6 +66,17 @@ TEST(NodeLabels, ACacheIsShownWithFluidsKeys)
         patch("{\"kubernetes.io/hostname\":\"n1\"}", {{"default", "hbase", true, 0, 2 * kGi}}));
 }
 
+// Our copy of the node may be behind: without the one that says whose they are nobody would take
+// the others later.
+TEST(NodeLabels, WhatIsNotSeenOfACacheThatIsGoneGoesToo)
+{
+    std::string text = patch("{\"fluid.io/s-goosefs-default-hbase\":\"true\"}", {});
+
+    EXPECT_NE(std::string::npos, text.find("\"fluid.io/s-default-hbase\":null")) << text;
+    EXPECT_NE(std::string::npos, text.find("\"fluid.io/s-h-goosefs-t-default-hbase\":null"))
+        << text;
+}
+
 TEST(NodeLabels, SizesAreWholeNumbersOfTheLargestUnit)
 {
     std::string text = patch("{}", {{"a", "b", false, kGi + kGi / 2, 1953125 * UINT64_C(1024)}});
