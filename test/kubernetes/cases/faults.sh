@@ -95,7 +95,7 @@ case_apiserver() {
 
 lose_node() {
     "$LAB" crash 3
-    eventually 120 partial || { k get goosefsruntime hbase -o wide; return 1; }
+    eventually 300 partial || { k get goosefsruntime hbase -o wide; return 1; }
     two_rounds 1 2 || return 1
     no_errors 1 2
 }
