@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -66,12 +69,18 @@ class Http : public ::testing::Test
         return a;
     }
 
-    int Connect()
+    struct sockaddr_in AddressOfServer() const
     {
         struct sockaddr_in sa = {};
         sa.sin_family = AF_INET;
         sa.sin_port = htons(gfs_http_port(http));
         sa.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        return sa;
+    }
+
+    int Connect()
+    {
+        struct sockaddr_in sa = AddressOfServer();
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         EXPECT_EQ(0, connect(fd, reinterpret_cast<struct sockaddr *>(&sa), sizeof sa));
         return fd;
@@ -214,14 +223,52 @@ TEST_F(Http, RequestsInPiecesAreServedAndNonsenseIsRefused)
     EXPECT_NE(std::string::npos, answer.find("\r\n\r\na /a -")) << answer;
 
     EXPECT_EQ(0u, Raw("nonsense\r\n\r\n").find("HTTP/1.1 400 "));
+    EXPECT_EQ(0u, Raw("GET /a%00b HTTP/1.1\r\n\r\n").find("HTTP/1.1 400 "));
     EXPECT_EQ(0u, Raw("GET /a HTTP/1.1\r\nX: " + std::string(8000, 'x') +
                       "\r\nY: " + std::string(400, 'y') + "\r\n\r\n")
-                      .find("HTTP/1.1 431 "));
-    EXPECT_EQ(0u, Raw("GET /a HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody").find("HTTP/1.1 400 "));
+                      .find("HTTP/1.1 4"));
+    EXPECT_EQ(0u, Raw("GET /a HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody").find("HTTP/1.1 413 "));
+    EXPECT_EQ(0u, Raw("OPTIONS /a HTTP/1.1\r\n\r\n").find("HTTP/1.1 405 "));
+}
+
+TEST_F(Http, QueriesAreDecoded)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    EXPECT_EQ("a /a &", Get("/a?x=1&q=%26").body);
+    EXPECT_EQ("a /a 1 2", Get("/a?q=1+2").body);
+    EXPECT_EQ("a /a -", Get("/a?x=1").body);
+    EXPECT_EQ("a /a -", Get("/a?").body);
+    EXPECT_EQ(200, Get("/a?nothing").status);
+}
+
+TEST_F(Http, AClientThatLeavesBeforeTheAnswerHarmsNobody)
+{
+    char a[] = "a";
+    std::string lots(GFS_HTTP_BODY_MAX, 'x');
+    auto large = [](const struct gfs_http_request *, struct gfs_http_response *r, void *user) {
+        gfs_buf_puts(&r->body, static_cast<std::string *>(user)->c_str());
+    };
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/large", large, &lots));
+    Start();
+    for (int i = 0; i < 20; i++) {
+        int fd = Connect();
+        std::string request = "GET /large HTTP/1.1\r\n\r\n";
+        ASSERT_EQ(static_cast<ssize_t>(request.size()),
+                  send(fd, request.data(), request.size(), MSG_NOSIGNAL));
+        char first;
+        if (i % 2 == 0) {
+            ASSERT_EQ(1, read(fd, &first, 1)); // the rest is unread: closing resets
+        }
+        close(fd);
+    }
+    EXPECT_EQ(200, Get("/a").status);
 }
 
 // Connections that say nothing take places, no more than there are, and give them back.
-TEST_F(Http, IdleConnectionsCostNobodyElseAnAnswer)
+TEST_F(Http, WhoComesWhileAllPlacesAreTakenWaits)
 {
     char a[] = "a";
     ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
@@ -231,10 +278,69 @@ TEST_F(Http, IdleConnectionsCostNobodyElseAnAnswer)
         idle.push_back(Connect());
     }
     EXPECT_EQ(200, Get("/a").status);
+
+    idle.push_back(Connect());
+    std::string request = "GET /a HTTP/1.1\r\n\r\n";
+    struct pollfd waiting = {.fd = Connect(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(static_cast<ssize_t>(request.size()),
+              send(waiting.fd, request.data(), request.size(), MSG_NOSIGNAL));
+    EXPECT_EQ(0, poll(&waiting, 1, 300));
+    close(idle.back());
+    idle.pop_back();
+    EXPECT_EQ(0u, ReadAll(waiting.fd).find("HTTP/1.1 200 "));
+
     for (int fd : idle) {
         close(fd);
     }
     EXPECT_EQ(200, Get("/a").status);
+}
+
+// Accepting fails; it is tried again, and what waited is served.
+TEST_F(Http, ItOutlivesALackOfDescriptors)
+{
+    char a[] = "a";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/a", Echo, a));
+    Start();
+    EXPECT_EQ(200, Get("/a").status);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int lowest_free = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    ASSERT_GE(lowest_free, 0);
+    close(lowest_free);
+    struct rlimit before, none;
+    ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &before));
+    none = before;
+    none.rlim_cur = static_cast<rlim_t>(lowest_free);
+
+    ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+    struct sockaddr_in sa = AddressOfServer();
+    int connected = connect(fd, reinterpret_cast<struct sockaddr *>(&sa), sizeof sa);
+    std::string request = "GET /a HTTP/1.1\r\n\r\n";
+    ssize_t sent = send(fd, request.data(), request.size(), MSG_NOSIGNAL);
+    struct pollfd waiting = {.fd = fd, .events = POLLIN, .revents = 0};
+    int answered = poll(&waiting, 1, 300);
+    ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &before));
+
+    EXPECT_EQ(0, connected);
+    EXPECT_EQ(static_cast<ssize_t>(request.size()), sent);
+    EXPECT_EQ(0, answered);
+    EXPECT_EQ(0u, ReadAll(fd).find("HTTP/1.1 200 "));
+}
+
+TEST_F(Http, AProcessMayHaveSeveral)
+{
+    char a[] = "a", b[] = "b";
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/", Echo, a));
+    Start();
+    struct gfs_http *first = http;
+    http = gfs_http_new();
+    ASSERT_EQ(GFS_OK, gfs_http_route(http, "/", Echo, b));
+    Start();
+    EXPECT_NE(gfs_http_port(first), gfs_http_port(http));
+    EXPECT_EQ("b / -", Get("/").body);
+    std::swap(first, http);
+    EXPECT_EQ("a / -", Get("/").body);
+    gfs_http_free(first);
+    EXPECT_EQ("a / -", Get("/").body);
 }
 
 TEST_F(Http, APortInUseIsNamed)

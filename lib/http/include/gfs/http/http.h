@@ -64,7 +64,8 @@ int gfs_http_start(struct gfs_http *http, const char *address, struct gfs_err *e
 void gfs_http_stop(struct gfs_http *http);
 uint16_t gfs_http_port(const struct gfs_http *http); /* 0 while stopped */
 
-/* A query parameter of the request being handled, NULL when missing. Borrowed. */
+/* A query parameter of the request being handled, NULL when missing. Borrowed. A query that has a
+ * part without "=" counts as none. */
 const char *gfs_http_query(const struct gfs_http_request *request, const char *name);
 
 /* Appends `text` with & < > " ' escaped for HTML. */
