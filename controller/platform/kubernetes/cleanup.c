@@ -172,6 +172,29 @@ static int delete_journals(struct gfsi_kube_round *r)
     return rc;
 }
 
+int gfsi_kube_end_orphans(struct gfsi_kube_round *r)
+{
+    json_t *runtime = NULL;
+    bool any = false;
+
+    for (int i = 0; !any && i < GFS_MASTERS_MAX; i++) {
+        json_t *claim = gfsi_kube_journal_claim(r, i);
+
+        any = claim != NULL && !gfsi_kube_deleting(claim);
+        json_decref(claim);
+    }
+    if (!any) {
+        return 0;
+    }
+
+    /* Not on the word of our copy: they are the only log there is. */
+    int rc =
+        gfs_kube_get(r->k->client, &gfs_kube_goosefsruntimes, r->ns, r->name, &runtime, r->err);
+
+    json_decref(runtime);
+    return rc == GFS_ENOENT ? delete_journals(r) : rc;
+}
+
 /* The nodes of volumes that are left are known, and cleaned when those are gone. */
 static int end_journals(struct gfsi_kube_round *r, json_t *nodes)
 {

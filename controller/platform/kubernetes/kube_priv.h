@@ -122,6 +122,10 @@ int gfsi_kube_note_nodes(struct gfsi_kube_round *r);
  * when to come back, ns. */
 int64_t gfsi_kube_clean(struct gfsi_kube_round *r);
 
+/* Deletes claims of journals whose runtime is gone: made while it went, before our copy had them.
+ */
+int gfsi_kube_end_orphans(struct gfsi_kube_round *r);
+
 /* ---- bind.c ---- */
 /* Whether the volume is for another claim than this one, or the claim was bound to another volume
  * of that name. Pure; NULL: there is none. */

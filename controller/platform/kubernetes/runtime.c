@@ -367,8 +367,10 @@ int64_t gfsi_kube_reconcile_runtime(struct gfsi_kube *k, const char *key, struct
     (void)snprintf(r.name, sizeof(r.name), "%s", slash + 1);
     r.runtime = gfsi_kube_get(k, GFSI_KUBE_RUNTIMES, r.ns, r.name);
     if (r.runtime == NULL) {
+        int rc = gfsi_kube_end_orphans(&r);
+
         gfsi_kube_pair_drop(k, key);
-        return gfsi_kube_journals_end(k, r.ns, r.name, err);
+        return rc < 0 ? rc : gfsi_kube_journals_end(k, r.ns, r.name, err);
     }
 
     r.dataset = gfsi_kube_get(k, GFSI_KUBE_DATASETS, r.ns, r.name);

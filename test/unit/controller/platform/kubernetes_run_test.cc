@@ -1,5 +1,5 @@
-// The controllers, as they run, against an API server: whole lives of data sets while the controller
-// is killed and objects are changed by hand.
+// The controllers, as they run, against an API server: whole lives of data sets while the
+// controller is killed and objects are changed by hand.
 #include "unit/controller/platform/kubernetes_run.h"
 
 namespace kube_run
@@ -144,6 +144,16 @@ TEST_F(KubernetesRun, AClaimOrAVolumeMadeAnewIsBoundAgain)
 
     cluster_->Delete(path(DATASETS, "hbase"));
     EXPECT_TRUE(wait_gone()) << picture();
+}
+
+TEST_F(KubernetesRun, AJournalsClaimWhoseRuntimeIsGoneGoesToo)
+{
+    cluster_->Create(std::string(CORE) + "/persistentvolumeclaims",
+                     R"({"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{
+        "name":"journal-hbase-master-0","labels":{"fluid.io/managed-by":"fluid",
+        "release":"hbase","role":"goosefs-master"}},"spec":{}})");
+    start();
+    EXPECT_TRUE(cluster_->WaitFor([&] { return cluster_->Paths().empty(); })) << picture();
 }
 
 TEST_F(KubernetesRun, LabelsOfNodesTakenByHandArePutBack)
