@@ -65,16 +65,11 @@ take_down() {
     fi
     "$LAB" down wipe >"$WORK/down.log" 2>&1 || { cat "$WORK/down.log" >&2; return 1; }
     rm -rf --one-file-system "$WORK"
-    rmdir --ignore-fail-on-non-empty /runtime-mnt /etc/kubernetes 2>/dev/null || true # nodes had their own on them
+    rmdir --ignore-fail-on-non-empty /runtime-mnt /etc/kubernetes 2>/dev/null || true
 }
 
-# Of a lab's node, what is below / is the machine's: give each its own, and the kubelet's identity
-# where a node made by kubeadm has it.
-own_directories() {
-    "$LAB" node "$1" bash -c 'for dir in runtime-mnt etc/kubernetes; do
-            mkdir -p "/$dir" "/var/lib/of-node/$dir" && mount --bind "/var/lib/of-node/$dir" "/$dir" || exit 1
-        done
-        mount -t tmpfs -o mode=1777,size=1g shm /dev/shm'
+# The kubelet's identity where a node made by kubeadm has it.
+give_identity() {
     k config view --kubeconfig="$LAB_DIR/node$1/kubelet.kubeconfig" --flatten --raw |
         "$LAB" node "$1" bash -c 'umask 077; cat >/etc/kubernetes/kubelet.conf'
 }
@@ -104,12 +99,13 @@ bring_up() {
         return 0
     fi
     say "starting three nodes"
+    mkdir -p /runtime-mnt /etc/kubernetes # nodes have their own on them
     if ! "$LAB" up 3 >"$WORK/up.log" 2>&1; then
         tail -n 20 "$WORK/up.log" >&2
         return 1
     fi
     for n in 1 2 3; do
-        own_directories "$n"
+        give_identity "$n"
     done
     import_image
     start_origin

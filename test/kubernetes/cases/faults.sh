@@ -106,7 +106,6 @@ partial() {
 
 regain_node() {
     "$LAB" start 3
-    own_directories 3
     eventually 240 all_ready || { k get pods -o wide; return 1; }
     two_rounds 1 2 || return 1
     no_errors 1 2
