@@ -2,8 +2,8 @@
 // after SIGKILL. A file system in memory stands in for the FUSE mounts; binds, journal and sockets
 // are real.
 //
-// Environment: CSI_BENCH_OUT, a file for the figures; CSI_BENCH_STATE_DIR, where the journal is to be
-// (an empty directory on a disk; else in memory as everything).
+// Environment: CSI_BENCH_OUT, a file for the figures; CSI_BENCH_STATE_DIR, where the journal is to
+// be (an empty directory on a disk; else in memory as everything).
 #include <sys/socket.h>
 #include <sys/un.h>
 

@@ -103,9 +103,8 @@ int gfsi_kube_volume_build(const struct gfs_plan *plan, const json_t *dataset,
                            const json_t *runtime, struct gfsi_kube_objects *out,
                            struct gfs_err *err)
 {
-    json_t *affinity =
-        node_affinity(cache_terms(dataset, runtime),
-                      gfs_kube_at(runtime, "spec", "fuse", "nodeSelector", NULL));
+    json_t *affinity = node_affinity(cache_terms(dataset, runtime),
+                                     gfs_kube_at(runtime, "spec", "fuse", "nodeSelector", NULL));
     json_t *pv = pv_json(&plan->volume);
     json_t *pvc = pvc_json(&plan->volume);
 
