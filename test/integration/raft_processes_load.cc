@@ -140,6 +140,7 @@ void Load::Note(Session *s, linear::Op op, int rc, const std::string &answer, co
         (changes ? writes_ : reads_)++;
     } else if (s->master < 0 && (gfs_err_retryable(rc) || rc == GFS_EUNKNOWN)) {
         unanswered_++;
+        fprintf(stderr, "unanswered: %s: %s: %s\n", op.key.c_str(), gfs_err_name(rc), err.text);
     } else if (!gfs_err_retryable(rc) && rc != GFS_EUNKNOWN &&
                (s->master < 0 || rc != GFS_ECANCELLED)) { // a master that stops cancels
         s->failures.push_back(op.key + ": " + gfs_err_name(rc) + ": " + err.text);
@@ -257,6 +258,7 @@ std::string Load::Finish()
     Session *last = sessions_.front().get();
     std::string failures;
     for (int i = 0; i < kMasters; i++) {
+        last->master = i; // one that was just started may not answer the first question
         if (!Eventually([&] { return List(last, i); })) {
             failures += "master " + std::to_string(i + 1) + " answers no list\n";
         }
