@@ -149,6 +149,7 @@ static int encode_mount(const struct gfsi_op *op, struct gfs_buf *out)
         mount.read_only = op->read_only;
         mount.shared = op->shared;
         mount.time_ms = op->time_ms;
+        mount.begins_numbers = op->begins_numbers;
         mount.n_properties = n;
         mount.properties = list;
         entry.body_case = GOOSEFS__V1__JOURNAL_ENTRY__BODY_MOUNT;
@@ -310,6 +311,7 @@ static int decode_mount(struct gfsi_journal_entry *e, const Goosefs__V1__MountEn
     e->op.read_only = m->read_only;
     e->op.shared = m->shared;
     e->op.time_ms = m->time_ms;
+    e->op.begins_numbers = m->begins_numbers;
     e->op.props = e->props;
     e->op.n_props = m->n_properties;
     return bytes > GFSI_PROPS_BYTES_MAX ? GFS_EPROTO : 0;

@@ -270,6 +270,7 @@ static int run_mount(struct task *task, struct gfs_err *err)
         .uri = q->ufs_uri,
         .read_only = q->read_only,
         .shared = q->shared,
+        .begins_numbers = true,
         .time_ms = gfs_clock_wall_ms(),
         .props = props,
         .n_props = q->n_properties,

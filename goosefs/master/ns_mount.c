@@ -177,7 +177,9 @@ int64_t gfsi_apply_mount(struct gfsi_tx *tx, const struct gfsi_op *op)
         return GFS_ERANGE;
     }
 
-    begin_numbers(&tx->state, op->time_ms);
+    if (op->begins_numbers) {
+        begin_numbers(&tx->state, op->time_ms);
+    }
     tx->state.next_mount_id++;
     tx->state.mounts_epoch++;
     rc = at_root ? make_root_mount(tx, &place.dir, mount_id)

@@ -92,6 +92,7 @@ struct gfsi_op {
     const char *uri;
     bool read_only;
     bool shared;
+    bool begins_numbers; /* if it is the first mount */
     const struct gfsi_prop *props;
     size_t n_props;
 

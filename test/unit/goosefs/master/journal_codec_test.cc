@@ -15,7 +15,7 @@ int Decode(const std::string &bytes)
 
 TEST(JournalCodec, mount_survives_the_round_trip)
 {
-    std::string bytes = MountEntry("/hbase", "http://mirror/", "0123456789abcdef", 5000);
+    std::string bytes = MountEntry("/hbase", "http://mirror/", "0123456789abcdef", 7000);
     gfsi_journal_entry *entry = nullptr;
     ASSERT_EQ(gfsi_journal_decode(bytes.data(), bytes.size(), &entry), 0);
     const gfsi_op *op = gfsi_journal_op(entry);
@@ -27,7 +27,8 @@ TEST(JournalCodec, mount_survives_the_round_trip)
     ASSERT_EQ(op->n_props, 1u);
     EXPECT_STREQ(op->props[0].key, "user");
     EXPECT_STREQ(op->props[0].value, "somebody");
-    EXPECT_EQ(op->time_ms, 5000);
+    EXPECT_EQ(op->time_ms, 7000);
+    EXPECT_TRUE(op->begins_numbers);
     ASSERT_TRUE(op->has_id);
     EXPECT_EQ(memcmp(op->id, "0123456789abcdef", 16), 0);
     gfsi_journal_free(entry);

@@ -82,7 +82,7 @@ inline std::string Encode(const gfsi_op &op)
 }
 
 inline std::string MountEntry(const std::string &path, const std::string &uri,
-                              const std::string &id = "", int64_t time_ms = 0)
+                              const std::string &id = "", int64_t begins_ms = 0)
 {
     gfsi_prop props[] = {{"user", "somebody"}};
     gfsi_op op{};
@@ -90,7 +90,8 @@ inline std::string MountEntry(const std::string &path, const std::string &uri,
     op.path = path.c_str();
     op.uri = uri.c_str();
     op.read_only = true;
-    op.time_ms = time_ms;
+    op.time_ms = begins_ms != 0 ? begins_ms : 5000;
+    op.begins_numbers = begins_ms != 0;
     op.props = props;
     op.n_props = 1;
     op.has_id = !id.empty();
