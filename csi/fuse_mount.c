@@ -16,13 +16,6 @@
 #define HANG_TIMEOUT_MS  20000
 #define STAGE_WAIT_NS    GFS_NS_PER_S /* of a stage for a pod; publishing waits for longer */
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
-#define auto_table __attribute__((cleanup(drop_table)))
-
 /* The runtime's directory on this machine. */
 static int runtime_dir(const char *fluid_path, char *out, size_t size)
 {
@@ -73,7 +66,7 @@ enum presence { ABSENT, ALIVE, DEAD, HUNG, FOREIGN };
 static int look(struct gfsi_node *node, const struct gfsi_volume *volume, bool ask,
                 enum presence *out, struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     struct gfsi_place place = GFSI_PLACE_INIT;
     const struct gfs_mount_entry *entry;
     int fd gfs_auto_fd = -1;
@@ -429,7 +422,7 @@ int gfsi_fuse_ensure(struct gfsi_node *node, const struct gfsi_volume *volume, b
 static int check_unused(struct gfsi_node *node, const struct gfsi_volume *volume, bool *out_there,
                         struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *mine;
     int rc = node->mounts.read(node->mounts.self, &table, err);
 

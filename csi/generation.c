@@ -14,13 +14,6 @@
 #define CONFIG_FILE_MAX (1u << 20)
 #define FILE_TEXT_MAX   (GFSI_PATH_MAX + 256)
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
-#define auto_table __attribute__((cleanup(drop_table)))
-
 int gfsi_generation_config(const char *fluid_path, char *out, size_t size)
 {
     const char *slash = strrchr(fluid_path, '/');
@@ -121,7 +114,7 @@ static int remember(const struct gfsi_node *node, const struct gfs_mount_entry *
 void gfsi_generation_note(struct gfsi_node *node, const struct gfsi_volume *volume,
                           const char *made)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *entry;
     char generation[GFSI_DIGEST_SIZE];
     struct gfs_err err = GFS_ERR_INIT;
@@ -149,7 +142,7 @@ void gfsi_generation_note(struct gfsi_node *node, const struct gfsi_volume *volu
 
 bool gfsi_generation_changed(struct gfsi_node *node, const struct gfsi_volume *volume)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *entry;
     char known[GFSI_DIGEST_SIZE] = "";
     char now[GFSI_DIGEST_SIZE];

@@ -17,13 +17,6 @@
 #define BUSY_TRIES    3  /* before a busy mount is detached */
 #define BUSY_PAUSE_NS (20 * GFS_NS_PER_MS)
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
-#define auto_table __attribute__((cleanup(drop_table)))
-
 /* One publish under way. */
 struct publish {
     struct gfsi_node *node;
@@ -229,7 +222,7 @@ static int check_group(struct publish *p, int source, int64_t deadline, struct g
 
 static int verify(struct publish *p, struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *at;
     int rc = p->node->mounts.read(p->node->mounts.self, &table, err);
 
@@ -361,7 +354,7 @@ static void undo_publish(struct publish *p)
 static int do_publish(struct publish *p, int64_t deadline, struct gfs_err *err)
 {
     struct gfsi_node *node = p->node;
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     struct gfsi_use use;
     int rc = node->mounts.read(node->mounts.self, &table, err);
 
@@ -425,7 +418,7 @@ int gfsi_node_unmount_all(struct gfsi_node *node, const struct gfsi_place *place
                           struct gfs_err *err)
 {
     for (int unmounted = 0; unmounted <= STACK_MAX;) {
-        struct gfs_mounttable *table auto_table = NULL;
+        struct gfs_mounttable *table gfs_auto_mounttable = NULL;
         int rc = node->mounts.read(node->mounts.self, &table, err);
         size_t depth;
 
@@ -450,7 +443,7 @@ int gfsi_node_unmount_all(struct gfsi_node *node, const struct gfsi_place *place
 static int do_unpublish(struct gfsi_node *node, const struct gfsi_request *request,
                         struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     struct gfsi_place place = GFSI_PLACE_INIT;
     int rc = node->mounts.read(node->mounts.self, &table, err);
 

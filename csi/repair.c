@@ -49,13 +49,6 @@ struct gfsi_repair {
     struct gfsi_use use;
 };
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
-#define auto_table __attribute__((cleanup(drop_table)))
-
 static bool is_stopping(const struct gfsi_repair *r)
 {
     struct pollfd fd = {.fd = r->stop_fd, .events = POLLIN};
@@ -339,7 +332,7 @@ static void sweep_mount_root(struct gfsi_repair *r, const struct gfs_mounttable 
 static void look(struct gfsi_repair *r)
 {
     struct gfsi_node *node = r->node;
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     struct gfs_err err = GFS_ERR_INIT;
 
     r->n_known = 0;

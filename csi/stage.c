@@ -7,13 +7,6 @@
 
 #include "generation_priv.h"
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
-#define auto_table __attribute__((cleanup(drop_table)))
-
 int gfsi_node_run(void *user, const struct gfsi_request *request, int64_t deadline,
                   struct gfs_err *err)
 {
@@ -91,7 +84,7 @@ static int set_label(struct gfsi_node *node, const struct gfsi_volume *volume, i
 
 static bool is_mounted(const struct gfsi_node *node, const struct gfsi_volume *volume)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *entry;
 
     if (node->mounts.read(node->mounts.self, &table, NULL) < 0) {
@@ -177,7 +170,7 @@ static bool is_there(const struct gfsi_node *node, const struct gfs_mounttable *
  * away, or a reboot of a container) do not count. */
 static int check_unpublished(struct gfsi_node *node, const char *id, struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     struct gfsi_use use;
     int rc = node->mounts.read(node->mounts.self, &table, err);
 
@@ -271,7 +264,7 @@ static bool keep_use(void *arg, const struct gfsi_volume *volume, const struct g
 
 int gfsi_node_reconcile(struct gfsi_node *node, struct gfs_err *err)
 {
-    struct gfs_mounttable *table auto_table = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     int rc = node->mounts.read(node->mounts.self, &table, err);
 
     if (rc < 0) {

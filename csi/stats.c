@@ -72,11 +72,6 @@ struct gfsi_stats *gfsi_stats_free(struct gfsi_stats *s)
     return NULL;
 }
 
-static void drop_table(struct gfs_mounttable **table)
-{
-    (void)gfs_mounttable_free(*table);
-}
-
 /* ---- where the volume's mount is ---- */
 
 struct location {
@@ -89,7 +84,7 @@ struct location {
 static int locate(struct gfsi_stats *s, const char *id, const char *path, struct location *out,
                   struct gfs_err *err)
 {
-    struct gfs_mounttable *table __attribute__((cleanup(drop_table))) = NULL;
+    struct gfs_mounttable *table gfs_auto_mounttable = NULL;
     const struct gfs_mount_entry *entry;
     struct gfsi_node *node = s->node;
     struct gfsi_volume volume;

@@ -41,6 +41,13 @@ struct gfs_mount_entry {
 int gfs_mounttable_read(const char *file, struct gfs_mounttable **out, struct gfs_err *err);
 struct gfs_mounttable *gfs_mounttable_free(struct gfs_mounttable *table);
 
+/* Frees the table at the end of the scope: struct gfs_mounttable *t gfs_auto_mounttable = NULL; */
+#define gfs_auto_mounttable __attribute__((cleanup(gfs_mounttable_auto)))
+static inline void gfs_mounttable_auto(struct gfs_mounttable **table)
+{
+    (void)gfs_mounttable_free(*table);
+}
+
 /* In the order of the table (older first). */
 size_t gfs_mounttable_count(const struct gfs_mounttable *table);
 const struct gfs_mount_entry *gfs_mounttable_at(const struct gfs_mounttable *table, size_t i);
